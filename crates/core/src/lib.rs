@@ -1,0 +1,10 @@
+//! Every decision of Baton, as values.
+//!
+//! Nothing here has a clock, a socket, a thread or randomness of its own: time is an argument, randomness a seed,
+//! results come back as events. The simulation and the kernel run this very code.
+
+pub mod keeper;
+pub mod settings;
+pub mod time;
+
+pub use time::Time;
