@@ -1,0 +1,14 @@
+//! The binary's inside: drivers, proxy, admin and command line. Decisions are in `baton-core`, text in `baton-config`,
+//! the kernel in `baton-net`.
+
+pub mod admin;
+pub mod cli;
+pub mod log;
+
+/// This version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What it was built from, when the build said so.
+pub const BUILD: &str = match option_env!("BATON_BUILD") {
+    Some(build) => build,
+    None => "from source",
+};
