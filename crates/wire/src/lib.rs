@@ -2,4 +2,9 @@
 //!
 //! This crate knows no clock, no socket and no decision.
 
+pub mod arp;
+pub mod ndp;
 pub mod peer;
+
+/// A link-layer (Ethernet) address.
+pub type Mac = [u8; 6];
