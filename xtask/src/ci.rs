@@ -1,0 +1,72 @@
+//! What a change has to pass, and what a program can put right.
+
+use anyhow::Result;
+
+use crate::{debian, process};
+
+/// The release of cargo-deny that `ci` installs where there is none.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Every test of every crate, after the set-up that they need.
+pub(crate) fn test(args: &[String]) -> Result<()> {
+    debian::set_up()?;
+    let mut cargo = process::cargo();
+    cargo.args(["test", "--locked", "--no-fail-fast"]);
+    if !args.iter().any(|arg| arg == "-p" || arg.starts_with("--package")) {
+        cargo.arg("--workspace");
+    }
+    process::run(cargo.args(args))
+}
+
+/// Everything, in the order in which it is quick to fail.
+pub(crate) fn all() -> Result<()> {
+    process::run(process::cargo().args(["fmt", "--all", "--check"]))?;
+    process::run(process::cargo().args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    process::run(
+        process::cargo()
+            .args(["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    test(&[])?;
+    deny()
+}
+
+/// Licences, bans and sources of the dependencies. Advisories need a database from the network; they are left to
+/// whoever has one.
+fn deny() -> Result<()> {
+    if process::find("cargo-deny").is_none() && !in_cargo_home("cargo-deny") {
+        process::run(process::cargo().args(["install", "--locked", "cargo-deny", "--version", CARGO_DENY]))?;
+    }
+    process::run(process::cargo().args(["fetch", "--locked"]))?;
+    process::run(process::cargo().args(["deny", "--offline", "check", "licenses", "bans", "sources"]))
+}
+
+fn in_cargo_home(program: &str) -> bool {
+    std::env::var_os("CARGO_HOME").is_some_and(|home| std::path::Path::new(&home).join("bin").join(program).is_file())
+}
+
+/// Writes to the tree, and does only that.
+pub(crate) fn fix() -> Result<()> {
+    process::run(process::cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--fix",
+        "--allow-dirty",
+        "--allow-staged",
+    ]))?;
+    process::run(process::cargo().args(["fmt", "--all"]))
+}
+
+/// The simulator, optimised: a swarm is as good as the number of its seeds.
+pub(crate) fn sim(args: &[String]) -> Result<()> {
+    process::run(process::cargo().args(["run", "--release", "--quiet", "-p", "baton-sim", "--"]).args(args))
+}
