@@ -59,7 +59,7 @@ fn install(packages: &[&str]) -> Result<()> {
     if process::find("apt-get").is_none() {
         bail!("there is no apt-get here");
     }
-    // A test machine's own keepalived or haproxy must not start by being installed.
+    // Only the programs are wanted: where scripts start services, installing must not start these.
     let quiet = |command: &mut Command| -> Result<()> {
         process::run(command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
     };
