@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Front ends: files, flags and environment become one checked [`baton_core::settings::Settings`].
+//!
+//! Text comes in as arguments, values or messages go out: this crate opens no file and asks no kernel. What must be
+//! known of the host is an argument too ([`HostFacts`]). All problems are reported at once, each with its position.
+
+mod balancers;
+mod check;
+mod keys;
+mod message;
+mod outside;
+mod ownership;
+mod peers;
+mod sample;
+mod scalar;
+mod start;
+mod tree;
+mod vips;
+mod walk;
+mod yaml;
+
+pub use message::{Message, Place, Severity};
+pub use outside::{FLAGS, Flag};
+pub use sample::{ManifestArgs, config as sample_config, manifest as sample_manifest};
+pub use start::{HostFacts, Loaded, StartArgs, start};

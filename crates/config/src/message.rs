@@ -1,0 +1,188 @@
+//! What is wrong, where, and what is expected: messages for people, collected rather than thrown.
+//!
+//! One line each, in the form compilers use, so that editors can jump to it. Secrets never get in here.
+
+use std::fmt;
+
+use crate::tree::Item;
+
+/// How much a message matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is started.
+    Error,
+    /// Legal, but without effect or unwise.
+    Warning,
+}
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In the file; both count from one, columns in characters.
+    File {
+        /// Line.
+        line: u32,
+        /// Column.
+        column: u32,
+    },
+    /// In an environment variable.
+    Environment(String),
+    /// In a flag of the command line (its name, without dashes).
+    Flag(String),
+    /// Nowhere: something is missing, or was made up from a default.
+    Nowhere,
+}
+
+/// One problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// How much it matters.
+    pub severity: Severity,
+    /// Path of the file, when there is one.
+    pub file: Option<String>,
+    /// Where the value was written.
+    pub place: Place,
+    /// The key, as a path: `loadBalancers[0].port`.
+    pub key: String,
+    /// What is wrong, the value, and what is expected.
+    pub text: String,
+    /// The line of the file, for people; `{:#}` shows it.
+    pub snippet: Option<String>,
+}
+
+/// Longest value that is repeated in a message.
+const VALUE_SHOWN: usize = 60;
+
+impl Message {
+    /// Makes a message: `what is wrong (value), expected what`. Empty parts are left out.
+    #[must_use]
+    pub fn new(severity: Severity, place: &Place, key: &str, what: &str, value: &str, expected: &str) -> Message {
+        let mut text = what.to_owned();
+        if !value.is_empty() {
+            text.push_str(&format!(" ({})", shown(value)));
+        }
+        if !expected.is_empty() {
+            text.push_str(", expected ");
+            text.push_str(expected);
+        }
+        Message { severity, file: None, place: place.clone(), key: key.to_owned(), text, snippet: None }
+    }
+
+    /// Line in the file.
+    #[must_use]
+    pub fn line(&self) -> Option<u32> {
+        match self.place {
+            Place::File { line, .. } => Some(line),
+            _ => None,
+        }
+    }
+
+    /// Column in the file.
+    #[must_use]
+    pub fn column(&self) -> Option<u32> {
+        match self.place {
+            Place::File { column, .. } => Some(column),
+            _ => None,
+        }
+    }
+}
+
+/// A value as it can stand in one line of a terminal.
+fn shown(value: &str) -> String {
+    let mut out: String = value
+        .chars()
+        .take(VALUE_SHOWN)
+        .flat_map(|c| {
+            let plain = if c.is_control() { None } else { Some(c) };
+            let escaped = if c.is_control() { Some(c.escape_default()) } else { None };
+            plain.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect();
+    if value.chars().count() > VALUE_SHOWN {
+        out.push('…');
+    }
+    out
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.as_deref();
+        match &self.place {
+            Place::File { line, column } => write!(f, "{}:{line}:{column}: ", file.unwrap_or("configuration"))?,
+            Place::Environment(name) => write!(f, "environment variable {name}: ")?,
+            Place::Flag(name) => write!(f, "flag --{name}: ")?,
+            Place::Nowhere => write!(f, "{}: ", file.unwrap_or("configuration"))?,
+        }
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
+        write!(f, "{}: {}", self.key, self.text)?;
+        if let (true, Some(source), Place::File { line, column }) = (f.alternate(), &self.snippet, &self.place) {
+            let margin = line.to_string().len();
+            let caret = usize::try_from(*column).unwrap_or(1).saturating_sub(1);
+            write!(f, "\n {line} | {source}\n {:margin$} | {:caret$}^", "", "")?;
+        }
+        Ok(())
+    }
+}
+
+/// Messages as they are found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    list: Vec<Message>,
+}
+
+impl Findings {
+    /// An error about a value.
+    pub(crate) fn error(&mut self, item: &Item, what: &str, value: &str, expected: &str) {
+        self.put(Severity::Error, &item.place, &item.path, what, value, expected);
+    }
+
+    /// A warning about a value.
+    pub(crate) fn warning(&mut self, item: &Item, what: &str, value: &str, expected: &str) {
+        self.put(Severity::Warning, &item.place, &item.path, what, value, expected);
+    }
+
+    /// An error about something that is not there: `near` is what it should be part of.
+    pub(crate) fn missing(&mut self, near: &Item, key: &str, expected: &str) {
+        let path = crate::tree::join(&near.path, key);
+        self.put(Severity::Error, &near.place, &path, "is missing", "", expected);
+    }
+
+    /// Any message.
+    pub(crate) fn put(
+        &mut self,
+        severity: Severity,
+        place: &Place,
+        key: &str,
+        what: &str,
+        value: &str,
+        expected: &str,
+    ) {
+        let message = Message::new(severity, place, key, what, value, expected);
+        if !self.list.contains(&message) {
+            self.list.push(message);
+        }
+    }
+
+    /// Whether nothing may be started.
+    pub(crate) fn refused(&self) -> bool {
+        self.list.iter().any(|m| m.severity == Severity::Error)
+    }
+
+    /// All messages in the order of the file, then flags and environment.
+    pub(crate) fn finish(mut self, file: Option<(&str, &str)>) -> Vec<Message> {
+        self.list.sort_by(|a, b| a.place.cmp(&b.place));
+        let Some((path, text)) = file else { return self.list };
+        let lines: Vec<&str> = text.lines().collect();
+        for message in &mut self.list {
+            message.file = Some(path.to_owned());
+            let line = message.line().and_then(|line| lines.get(usize::try_from(line).ok()?.checked_sub(1)?));
+            let secret = message.key.to_ascii_lowercase().starts_with("peerkey");
+            message.snippet = line
+                .filter(|_| !secret)
+                .map(|l| l.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect());
+        }
+        self.list
+    }
+}

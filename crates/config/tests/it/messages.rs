@@ -1,0 +1,1 @@
+//! Every message, word by word.
