@@ -38,8 +38,9 @@ pub type Digest = [u8; 16];
 pub struct Flags {
     /// The datagram ends with an HMAC.
     pub signed: bool,
-    /// Lost its memory, its predecessor's gates are shut, and it has proposed nothing since it started.
-    pub fresh: bool,
+    /// Nothing that the sender holds or may still come to hold rests on a vote of the receiver's predecessor: a voter
+    /// that lost its memory and hears this from all others need not be quiet.
+    pub clear: bool,
     /// Started with `startAsLeader`.
     pub start_as_leader: bool,
     /// Holds alone, without a majority (`startAsLeader`).
@@ -268,7 +269,7 @@ fn verified<'a, K: AsRef<[u8]>>(bytes: &'a [u8], keys: &[K]) -> Result<&'a [u8],
 
 fn flags_byte(f: Flags) -> u8 {
     u8::from(f.signed)
-        | u8::from(f.fresh) << 1
+        | u8::from(f.clear) << 1
         | u8::from(f.start_as_leader) << 2
         | u8::from(f.alone) << 3
         | u8::from(f.witness) << 4
@@ -281,7 +282,7 @@ fn parse_flags(b: u8) -> Result<Flags, Error> {
     }
     Ok(Flags {
         signed: b & 1 != 0,
-        fresh: b & 2 != 0,
+        clear: b & 2 != 0,
         start_as_leader: b & 4 != 0,
         alone: b & 8 != 0,
         witness: b & 16 != 0,

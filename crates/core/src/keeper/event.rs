@@ -1,7 +1,8 @@
 //! Causes and consequences of the keeper: the complete list of what may happen to it and of what it asks for.
 //!
 //! Drivers (the binary's keeper thread, the simulation) turn the world into [`Event`]s and perform [`Effect`]s in
-//! order. Nothing is assumed to have worked: what an effect achieved comes back as an event.
+//! order. Nothing is assumed to have worked: what an effect achieved comes back as an event, handed over when all
+//! effects of the step that caused it are performed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -3,49 +3,360 @@
 //! [`Keeper::handle`] takes an event and the time and appends effects; [`Keeper::deadline`] says when to come back
 //! with [`Event::Tick`]. It must not know sockets, threads, clocks or files.
 
+mod acceptor;
+mod address;
+mod announce;
+mod configure;
+mod conflict;
+mod context;
 pub mod event;
+mod group;
 pub mod note;
+mod peers;
+mod proposer;
+mod session;
 pub mod status;
+mod voters;
 
 pub use event::{Effect, Event, GateDone, GateOp, Holding, HostAddress, Link, Mac, Marker, Memory};
 pub use note::{Level, Note, Reason};
 pub use status::Status;
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::settings::Ownership;
+use baton_wire::peer::Record;
+
+use crate::settings::{LEASE_MAX, LEASE_MIN, Ownership};
 use crate::time::Time;
+use context::{Context, To, random};
+use group::{Group, Hold};
+use session::Session;
+use voters::Voters;
+
+/// Transitions remembered for people.
+const TRANSITIONS_MAX: usize = 10;
 
 /// Who holds what until when.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Keeper {
     settings: Ownership,
+    me: SocketAddr,
+    voters: Voters,
+    incarnation: u64,
+    counter: u64,
+    rng: u64,
+    tick: Duration,
+    started: Time,
+    /// This node may have voted before it started; until then it does not vote.
+    quiet_until: Time,
+    voting: bool,
+    /// The predecessor's gates are shut from then on.
+    gates_shut: Time,
+    majority_seen: bool,
+    alone: bool,
+    /// The list of peers was adopted from a peer, not configured.
+    adopted: bool,
+    stopping: bool,
+    stopped: bool,
+    contact: Option<Time>,
+    sessions: BTreeMap<SocketAddr, Session>,
+    groups: BTreeMap<IpAddr, Group>,
+    links: BTreeMap<String, Link>,
+    guard_at: Option<Time>,
+    ran: Time,
+    transitions: VecDeque<status::Transition>,
+    dropped: BTreeMap<&'static str, u64>,
+    complained: BTreeSet<(IpAddr, &'static str)>,
+    no_key_said: bool,
+    lag: Duration,
+    lag_max: Duration,
 }
 
 impl Keeper {
     /// A keeper that has just started. `seed` is random (incarnations are drawn from it); `tick` is the kernel's timer
-    /// granularity. The first [`Event::Tick`] may come at once.
+    /// granularity. The first [`Event::Tick`] is due at once.
     #[must_use]
     pub fn new(settings: Ownership, memory: Memory, seed: u64, tick: Duration, now: Time) -> Keeper {
-        let _ = (memory, seed, tick, now);
-        Keeper { settings }
+        let me = settings.local.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let voters = Voters::new(me, settings.peers.iter().map(|p| p.address));
+        let sessions = settings.peers.iter().map(|p| (p.address, Session::new(p.address, p.id.clone()))).collect();
+        let open = |vip: IpAddr| memory.open_gates.iter().filter(move |(a, _)| *a == vip).map(|(_, left)| now + *left);
+        let mut groups: BTreeMap<IpAddr, Group> = settings
+            .vips
+            .iter()
+            .map(|v| (v.address, Group::new(v.clone(), now, open(v.address).max().unwrap_or(Time::ZERO))))
+            .collect();
+        for a in memory.addresses {
+            if let Some(g) = groups.get_mut(&a.address) {
+                g.address_put(a);
+            }
+        }
+        let mut rng = seed;
+        let longest = memory.longest_lease.unwrap_or(LEASE_MAX).min(LEASE_MAX);
+        Keeper {
+            me,
+            voting: voters.len() == 1,
+            voters,
+            incarnation: random(&mut rng).max(1),
+            counter: 0,
+            rng,
+            tick,
+            started: now,
+            // The clock that counted the forgotten grant may have been the slowest, ours the fastest.
+            quiet_until: now + longest * 10 / 9,
+            gates_shut: memory.open_gates.iter().map(|(_, left)| now + *left + tick).max().unwrap_or(now),
+            majority_seen: memory.majority_seen,
+            alone: false,
+            adopted: false,
+            stopping: false,
+            stopped: false,
+            contact: None,
+            sessions,
+            groups,
+            links: memory.links.into_iter().map(|l| (l.name.clone(), l)).collect(),
+            guard_at: None,
+            ran: now,
+            transitions: VecDeque::new(),
+            dropped: BTreeMap::new(),
+            complained: BTreeSet::new(),
+            no_key_said: false,
+            lag: Duration::ZERO,
+            lag_max: Duration::ZERO,
+            settings,
+        }
     }
 
     /// One step: takes an event, appends what is to be done, in order.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
-        let _ = (now, event, out);
+        if self.stopped {
+            return;
+        }
+        let mut post = Vec::new();
+        let first_effect = out.len();
+        self.guard(now, out);
+        self.measure_lag(now);
+        let late = now.since(self.ran) > self.settings.renewal * 2;
+        self.ran = now;
+        match event {
+            Event::Tick => {}
+            Event::Datagram { from, bytes } => self.datagram(now, from, &bytes, out, &mut post),
+            Event::Configure(settings) => self.configure(now, settings, out),
+            Event::Stop => self.stopping = true,
+            Event::Link(link) => self.link(now, link, out),
+            Event::Rerouted { interface } => self.announce_on(now, |g| g.vip.interface == interface),
+            Event::Addresses(all) => {
+                for g in self.groups.values_mut() {
+                    g.actual.clear();
+                }
+                all.into_iter().for_each(|a| self.address_put(a));
+            }
+            Event::AddressPut(a) => self.address_put(a),
+            Event::Health { vip, healthy } => {
+                if let Some(g) = self.groups.get_mut(&vip) {
+                    g.health(now, healthy);
+                }
+            }
+            Event::Gate { vip, done } => self.with(now, late, vip, out, &mut post, |g, cx| g.gate_done(cx, done)),
+            Event::Claimed { vip, mac } => self.with(now, late, vip, out, &mut post, |g, cx| g.claimed(cx, mac)),
+            Event::AddressGone { interface, address } => {
+                self.with(now, late, address, out, &mut post, |g, cx| g.address_gone(cx, &interface));
+            }
+        }
+        self.contacts(now, out);
+        self.settle(now, out);
+        let all: Vec<IpAddr> = self.groups.keys().copied().collect();
+        for vip in all {
+            self.with(now, late, vip, out, &mut post, |g, cx| g.step(cx));
+        }
+        self.majority(now, out);
+        self.tell_states(now, late, out, &mut post);
+        self.deliver(post);
+        self.flush(now, out);
+        self.remember_transitions(now, &out[first_effect..]);
+        self.leave_if_done(now, out);
     }
 
     /// When [`Event::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        None
+        if self.stopped {
+            return None;
+        }
+        let groups = self.groups.values().map(|g| g.wake);
+        let sessions = self.sessions.values().map(|s| self.session_due(s));
+        let quiet = (!self.voting || self.alone_possible()).then_some(self.quiet_until.max(self.ran + self.tick));
+        groups.chain(sessions).chain(quiet).chain(self.guard_at).min()
     }
 
-    /// A snapshot for people.
-    #[must_use]
-    pub fn status(&self, now: Time) -> Status {
-        let _ = now;
-        Status { node: self.settings.node.clone(), ..Status::default() }
+    /// Runs `f` on one address with its surroundings.
+    fn with(
+        &mut self,
+        now: Time,
+        late: bool,
+        vip: IpAddr,
+        out: &mut Vec<Effect>,
+        post: &mut Vec<(To, Record)>,
+        f: impl FnOnce(&mut Group, &mut Context<'_>),
+    ) {
+        let (lease, quorum) = (self.lease(), self.quorum());
+        let Some(group) = self.groups.get_mut(&vip) else { return };
+        let mut cx = Context {
+            now,
+            me: self.me,
+            incarnation: self.incarnation,
+            settings: &self.settings,
+            voters: &self.voters,
+            sessions: &self.sessions,
+            links: &self.links,
+            tick: self.tick,
+            lease,
+            renewal: self.settings.renewal.min(lease / 3),
+            voting: self.voting,
+            alone: self.alone,
+            quorum,
+            contact: self.contact,
+            stopping: self.stopping,
+            late,
+            out,
+            post,
+            rng: &mut self.rng,
+        };
+        f(group, &mut cx);
+    }
+
+    /// The duration of a grant now: the smallest that all voters allow.
+    fn lease(&self) -> Duration {
+        let theirs = self.sessions.values().filter(|s| s.same_voters).filter_map(|s| s.lease);
+        theirs.min().map_or(self.settings.lease, |l| l.min(self.settings.lease)).max(LEASE_MIN)
+    }
+
+    fn quorum(&self) -> usize {
+        if self.alone { 1 } else { self.voters.majority() }
+    }
+
+    /// Guards the configured addresses before anything else is done, and keeps them guarded.
+    fn guard(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.guard_at.is_some_and(|t| now < t) {
+            return;
+        }
+        let valid = address::lifetime(self.settings.lease);
+        self.guard_at = Some(now + valid / 2);
+        out.push(Effect::Guard { vips: self.settings.vips.clone(), timeout: valid * 2 });
+        if self.settings.keys.is_empty() && self.voters.len() > 1 && !self.no_key_said {
+            self.no_key_said = true;
+            out.push(Effect::Note(Note::NoKey));
+        }
+    }
+
+    fn measure_lag(&mut self, now: Time) {
+        if let Some(lag) = self.groups.values().filter_map(|g| g.renewal_lag(now)).max() {
+            self.lag = lag;
+            self.lag_max = self.lag_max.max(lag);
+        }
+    }
+
+    fn link(&mut self, now: Time, link: Link, out: &mut Vec<Effect>) {
+        let up = link.up;
+        let name = link.name.clone();
+        let before = self.links.insert(name.clone(), link);
+        let used = self.groups.values().any(|g| g.vip.interface == name);
+        if !used || before.is_some_and(|b| b.up == up) {
+            return;
+        }
+        out.push(Effect::Note(Note::LinkChanged { interface: name.clone(), up }));
+        if up {
+            self.announce_on(now, |g| g.vip.interface == name);
+        }
+    }
+
+    /// Somebody may have a wrong idea of where the held addresses are.
+    fn announce_on(&mut self, now: Time, on: impl Fn(&Group) -> bool) {
+        for g in self.groups.values_mut().filter(|g| on(g) && matches!(g.hold, Hold::Held { .. })) {
+            g.announcer.burst(now);
+        }
+    }
+
+    fn address_put(&mut self, a: HostAddress) {
+        if let Some(g) = self.groups.get_mut(&a.address) {
+            g.address_put(a);
+        }
+    }
+
+    /// Ends the quiet time when it is over or nobody can hold by a forgotten vote, and begins `startAsLeader`.
+    fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let others = || self.voters.list().iter().filter(|v| **v != self.me);
+        let clear = || others().all(|v| self.sessions.get(v).is_some_and(|s| s.clear && s.same_voters));
+        if !self.voting && (now >= self.quiet_until || clear()) {
+            self.voting = true;
+            out.push(Effect::Note(Note::Voting { after: now.since(self.started) }));
+        }
+        let heard = |s: &Session| s.heard.is_some();
+        if !self.alone
+            && self.alone_possible()
+            && now >= self.quiet_until
+            && !self.sessions.values().any(heard)
+            && self.groups.values().all(|g| g.conflict.stranger(now).is_none())
+        {
+            self.alone = true;
+        }
+        if self.alone && self.sessions.values().any(|s| s.flags.start_as_leader && heard(s)) {
+            self.alone = false;
+        }
+        let votes =
+            usize::from(self.voting) + others().filter(|v| self.sessions.get(*v).is_some_and(|s| s.reachable)).count();
+        self.contact = (votes >= self.quorum()).then(|| self.contact.unwrap_or(now));
+    }
+
+    /// `startAsLeader` could still apply.
+    fn alone_possible(&self) -> bool {
+        self.settings.start_as_leader && !self.majority_seen && !self.alone && self.voters.len() > 1
+    }
+
+    /// Notes the first majority, which ends `startAsLeader` for good.
+    fn majority(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.voters.len() == 1 {
+            return;
+        }
+        let majority = self.voters.majority();
+        let held = |g: &Group| matches!(g.hold, Hold::Held { .. });
+        let granted = |g: &Group| g.proposer.granted_by(now) >= majority;
+        let every = self.groups.values().filter(|g| held(g)).all(granted);
+        let some = self.groups.values().any(|g| held(g) && granted(g));
+        let to_another = |g: &Group| g.acceptor.grant(now).is_some_and(|grant| grant.owner != self.me);
+        if self.alone && every && some {
+            self.alone = false;
+        }
+        if !self.alone && !self.majority_seen && (some || self.groups.values().any(to_another)) {
+            self.majority_seen = true;
+            out.push(Effect::Remember(Marker::MajoritySeen));
+        }
+    }
+
+    fn remember_transitions(&mut self, now: Time, effects: &[Effect]) {
+        for e in effects {
+            let t = match e {
+                Effect::Note(Note::Gained { vip, reason, took }) => (*vip, true, *reason, *took),
+                Effect::Note(Note::Lost { vip, reason, held }) => (*vip, false, *reason, *held),
+                _ => continue,
+            };
+            if self.transitions.len() == TRANSITIONS_MAX {
+                self.transitions.pop_front();
+            }
+            let (vip, gained, reason, duration) = t;
+            self.transitions.push_back(status::Transition { at: now, vip, gained, reason, duration });
+        }
+    }
+
+    fn leave_if_done(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.groups.retain(|_, g| !(g.removed && g.finished(now)));
+        if self.stopping && self.groups.values().all(|g| g.hold == Hold::None && g.left()) {
+            self.stopped = true;
+            out.push(Effect::Stopped);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

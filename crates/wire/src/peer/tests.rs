@@ -7,7 +7,7 @@ const NO_KEYS: &[&[u8]] = &[];
 
 fn header() -> Header {
     Header {
-        flags: Flags { fresh: true, ..Flags::default() },
+        flags: Flags { clear: true, ..Flags::default() },
         lease_ms: 500,
         sender: 0x0102_0304_0506_0708,
         receiver: 0,
