@@ -231,8 +231,10 @@ pub enum Effect {
         /// Its state.
         holding: Holding,
     },
-    /// Write a marker, soon: nothing waits for it. (The driver writes [`Marker::LongestLease`] on its own account,
-    /// before it makes a keeper and before it hands over [`Event::Configure`].)
+    /// Write a marker, soon: nothing waits for it. The driver writes [`Marker::LongestLease`] on its own account, too,
+    /// before it makes a keeper (the longer of the old marker and the settings; the protocol's bound when there was
+    /// none) and before it hands over [`Event::Configure`] (the longer of the two); when the keeper asks for it, it is
+    /// set to what the keeper says, shorter or not.
     Remember(Marker),
     /// A line for the log, the history and the counters.
     Note(Note),

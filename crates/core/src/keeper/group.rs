@@ -449,11 +449,6 @@ impl Group {
         self.proposer.until(quorum)
     }
 
-    /// This node holds it.
-    pub(crate) fn holder_is_me(&self) -> bool {
-        matches!(self.hold, Hold::Held { .. } | Hold::Opening { .. })
-    }
-
     /// Nothing of it is left on this host.
     pub(crate) fn left(&self) -> bool {
         self.hold == Hold::None && self.pending == 0 && self.actual.is_empty()

@@ -97,7 +97,7 @@ impl Keeper {
         let longest = memory.longest_lease.unwrap_or(LEASE_MAX).min(LEASE_MAX);
         Keeper {
             me,
-            voting: voters.len() == 1,
+            voting: false,
             voters,
             incarnation: random(&mut rng).max(1),
             counter: 0,
@@ -233,7 +233,12 @@ impl Keeper {
     }
 
     fn quorum(&self) -> usize {
-        if self.alone { 1 } else { self.voters.majority() }
+        match (self.alone, self.first()) {
+            (true, _) => 1,
+            // A first node without a list does not know how many it takes: more than itself.
+            (false, true) => 2,
+            (false, false) => self.voters.majority(),
+        }
     }
 
     /// Guards the configured addresses before anything else is done, and keeps them guarded.
@@ -288,9 +293,11 @@ impl Keeper {
     fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
         let others = || self.voters.list().iter().filter(|v| **v != self.me);
         let clear = || others().all(|v| self.sessions.get(v).is_some_and(|s| s.clear && s.same_voters));
-        if !self.voting && (now >= self.quiet_until || clear()) {
+        if !self.voting && (now >= self.quiet_until || !self.first() && clear()) {
             self.voting = true;
             out.push(Effect::Note(Note::Voting { after: now.since(self.started) }));
+            // Whatever was promised before this life has run out.
+            out.push(Effect::Remember(Marker::LongestLease(self.settings.lease)));
         }
         let heard = |s: &Session| s.heard.is_some();
         if !self.alone
@@ -311,7 +318,8 @@ impl Keeper {
 
     /// `startAsLeader` could still apply.
     fn alone_possible(&self) -> bool {
-        self.settings.start_as_leader && !self.majority_seen && !self.alone && self.voters.len() > 1
+        let others = self.voters.len() > 1 || self.first();
+        self.settings.start_as_leader && !self.majority_seen && !self.alone && others
     }
 
     /// Notes the first majority, which ends `startAsLeader` for good.

@@ -126,6 +126,11 @@ impl Keeper {
         self.settings.start_as_leader && self.settings.local.is_some() && !self.listed()
     }
 
+    /// Such a node that has not adopted a list yet.
+    pub(super) fn first(&self) -> bool {
+        self.lone() && self.voters.len() == 1
+    }
+
     /// The list of voters is the operator's, not adopted.
     fn listed(&self) -> bool {
         !self.settings.peers.is_empty() && !self.adopted
@@ -146,8 +151,6 @@ impl Keeper {
         if self.voters.len() > 1 && list.iter().filter(votes).count() + usize::from(self.voting) <= list.len() / 2 {
             return;
         }
-        let held = self.groups.values().any(|g| g.holder_is_me());
-        let was_single = self.voters.len() == 1;
         let peers: Vec<Peer> = list
             .iter()
             .filter(|v| **v != self.me)
@@ -157,8 +160,6 @@ impl Keeper {
         self.adopted = true;
         self.settings.peers = peers;
         self.renumber();
-        // A group of one goes on holding without a majority until the first one; its own voter forgot nothing.
-        self.alone |= was_single && held && !self.majority_seen;
         if let Some(s) = self.sessions.get_mut(&from) {
             s.same_voters = true;
             s.greet();
@@ -182,9 +183,6 @@ impl Keeper {
             s.introduced = false;
             s.told = None;
             s.greet();
-        }
-        if self.voters.len() == 1 {
-            self.voting = true;
         }
     }
 

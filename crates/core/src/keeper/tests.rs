@@ -398,6 +398,7 @@ fn a_first_node_without_peers_adopts_the_list_of_those_who_join() {
     lab.start(1, Ownership { start_as_leader: true, ..ownership(1, &[1]) }, memory(1));
     lab.run(1000);
     assert_eq!(lab.answering(), [1]);
+    assert_eq!(lab.nodes[&1].status(lab.now).vips[0].guarantee, status::Guarantee::Alone);
     lab.start(2, ownership(2, &[1, 2]), memory(2));
     lab.run(2000);
     assert_eq!((lab.answering(), lab.nodes[&1].status(lab.now).voters), (vec![1], 2));
@@ -405,6 +406,18 @@ fn a_first_node_without_peers_adopts_the_list_of_those_who_join() {
     lab.run(2000);
     assert_eq!((lab.answering(), lab.nodes[&1].status(lab.now).voters), (vec![1], 3));
     assert_eq!(lab.gained(1).len(), 1, "{}", lab.story());
+}
+
+#[test]
+fn a_first_node_that_has_seen_a_majority_does_not_hold_alone_again() {
+    let mut lab = Lab::new(&[]);
+    let first = Ownership { start_as_leader: true, ..ownership(1, &[1]) };
+    lab.start(1, first, Memory { majority_seen: true, ..memory(1) });
+    lab.run(10_000);
+    assert_eq!(lab.answering(), []);
+    lab.start(2, ownership(2, &[1, 2]), memory(2));
+    lab.run(1000);
+    assert_eq!((lab.answering().len(), lab.nodes[&1].status(lab.now).voters), (1, 2));
 }
 
 #[test]
