@@ -1,0 +1,325 @@
+//! The two gates of an address: elements with a timeout in nftables sets, so that the kernel ends what a stopped,
+//! starved or killed process no longer can.
+//!
+//! `answer` (ARP, neighbour discovery) is open on one node at a time, `accept` (packets) may stay open a little longer.
+//! Every operation carries the absolute end and reads the clock before and after the kernel worked. All of it goes over
+//! one socket, because the tables belong to that socket (`owner`): nobody else can flush them while it is open.
+
+mod batch;
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use baton_core::Time;
+use baton_core::keeper::{GateDone, GateOp};
+use baton_core::settings::Vip;
+use nlink::netlink::{Connection, Nftables};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::runtime::Runtime;
+
+use crate::clock;
+use crate::table::{self, TableError};
+use batch::{Answer, Batch, Expected, Set};
+
+/// How much longer than planned a call may take before its element would outlive the end noticeably. Less than the
+/// kernel tick by which every end is shortened already.
+const TOLERANCE: Duration = Duration::from_millis(1);
+/// A renewal that was delayed in the kernel is repeated with the delay taken into account, so many times.
+const ATTEMPTS: usize = 3;
+/// Addresses per batch: own transactions stay small, because a renewal waits for every commit.
+const CHUNK: usize = 64;
+/// The longest that making or repairing tables may take.
+const TABLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a table made anew guards its addresses unless it was said before.
+const FIRST_GUARD: Duration = Duration::from_secs(6);
+/// Sequence numbers of batches; the table library counts its own from 1.
+const FIRST_SEQUENCE: u32 = 0x4000_0000;
+
+/// One of the two gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Answer,
+    Accept,
+}
+
+const BOTH: [Gate; 2] = [Gate::Answer, Gate::Accept];
+
+/// Why a batch was not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// An element (or its set) is not there.
+    NotFound,
+    /// Anything else, a lost answer included.
+    Other(i32),
+}
+
+/// The gates of all addresses, and the socket that owns their tables.
+#[derive(Debug)]
+pub struct Gates {
+    /// `None` with `fence: off`: then nothing but the clock ends anything.
+    kernel: Option<Kernel>,
+    tick: Duration,
+    /// How long addresses were last asked to be guarded.
+    guard: Duration,
+}
+
+struct Kernel {
+    connection: Connection<Nftables>,
+    runtime: Runtime,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Gates {
+    /// Opens the socket that will own the tables. Without a fence every operation succeeds by the clock alone.
+    pub fn open(fence: bool) -> io::Result<Gates> {
+        let kernel = if fence { Some(Kernel::open()?) } else { None };
+        Ok(Gates { kernel, tick: clock::tick(), guard: FIRST_GUARD })
+    }
+
+    /// Makes or updates the tables for these addresses. Idempotent; elements that live stay (a predecessor's gates).
+    pub fn install(&mut self, vips: &[Vip]) -> Result<(), TableError> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        kernel.runtime.block_on(table::install(&kernel.connection, vips))
+    }
+
+    /// The tables are whole: sets, chains on their links, rules.
+    pub fn intact(&mut self, vips: &[Vip]) -> bool {
+        let Some(kernel) = &mut self.kernel else { return true };
+        kernel.runtime.block_on(table::intact(&kernel.connection, vips)).unwrap_or(false)
+    }
+
+    /// Makes the tables anew in one transaction, with the gates of what is held (and until when) open from the start.
+    pub fn repair(&mut self, vips: &[Vip], held: &[(Vip, Time)]) -> Result<(), TableError> {
+        let guard = self.guard;
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        kernel.runtime.block_on(table::repair(&kernel.connection, vips, held, guard))?;
+        // A delay between reading the clock and the commit would have stretched them.
+        for (vip, end) in held {
+            if self.renew(vip, &BOTH, *end) == GateDone::Lost {
+                self.apply(vip, GateOp::Shut);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the tables, gates and guards; the markers stay.
+    pub fn remove(&mut self) -> Result<(), TableError> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        kernel.runtime.block_on(table::remove(&kernel.connection)).map(|_| ())
+    }
+
+    /// Guards these addresses for so long: what is not held is silent. Guards end by themselves, so that a dead Baton never
+    /// silences another program that follows it.
+    pub fn guard(&mut self, vips: &[Vip], timeout: Duration) -> io::Result<()> {
+        self.guard = timeout;
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        for chunk in vips.chunks(CHUNK) {
+            let mut batch = kernel.batch();
+            for vip in chunk {
+                for (family, table, set, key) in table::guards(vip) {
+                    let set = Set { family, table: &table, name: set };
+                    // An element of unknown state gets a fresh timeout: here it does no harm to revive it.
+                    batch.add(set, &key, timeout);
+                    batch.delete(set, &key);
+                    batch.add(set, &key, timeout);
+                }
+            }
+            kernel.run(batch).map_err(|refusal| match refusal {
+                Refusal::NotFound => io::Error::from_raw_os_error(libc::ENOENT),
+                Refusal::Other(errno) => io::Error::from_raw_os_error(errno),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Operates the gates of one address.
+    pub fn apply(&mut self, vip: &Vip, op: GateOp) -> GateDone {
+        match op {
+            GateOp::Open { end } => self.gain(vip, end),
+            GateOp::Renew { end } => self.renew(vip, &BOTH, end),
+            GateOp::Drain { accept_end } => self.drain(vip, accept_end),
+            GateOp::Shut => self.shut(vip, &BOTH),
+        }
+    }
+
+    /// Elements of two ticks first, which bound how long a pause between the clock and the renewal can be.
+    fn gain(&mut self, vip: &Vip, end: Time) -> GateDone {
+        for _ in 0..ATTEMPTS {
+            if clock::now() >= end {
+                return self.lost(vip, &BOTH);
+            }
+            let two_ticks = 2 * self.tick;
+            if let Some(kernel) = &mut self.kernel {
+                let mut batch = kernel.batch();
+                for gate in BOTH {
+                    batch.add(Place::of(vip, gate).set(), &table::key(vip.address), two_ticks);
+                }
+                if kernel.run(batch).is_err() {
+                    return GateDone::Failed;
+                }
+            }
+            let done = self.renew(vip, &BOTH, end);
+            if done != GateDone::Lost {
+                return done;
+            }
+        }
+        GateDone::Lost
+    }
+
+    /// Delete and add in one batch: an element that has run out makes it fail as a whole, and nothing opens again.
+    fn renew(&mut self, vip: &Vip, gates: &[Gate], end: Time) -> GateDone {
+        let mut reserve = Duration::ZERO;
+        for _ in 0..ATTEMPTS {
+            let before = clock::now();
+            let timeout = end.left(before).saturating_sub(reserve);
+            if timeout < Duration::from_millis(1) {
+                return self.lost(vip, gates);
+            }
+            if let Some(kernel) = &mut self.kernel {
+                match kernel.renew(vip, gates, timeout) {
+                    Ok(()) => {}
+                    Err(Refusal::NotFound) if kernel.has_sets(vip) => return self.lost(vip, gates),
+                    Err(_) => {
+                        self.shut(vip, gates);
+                        return GateDone::Failed;
+                    }
+                }
+            }
+            let after = clock::now();
+            if after >= end {
+                return self.lost(vip, gates);
+            }
+            // The element counts from when the kernel added it: at most this much after `before`.
+            let delay = after.since(before);
+            if delay <= reserve + TOLERANCE {
+                return GateDone::Open { end };
+            }
+            reserve = 2 * delay;
+        }
+        self.lost(vip, gates)
+    }
+
+    fn drain(&mut self, vip: &Vip, accept_end: Time) -> GateDone {
+        match self.shut(vip, &[Gate::Answer]) {
+            GateDone::Shut => {}
+            failed => return failed,
+        }
+        match self.renew(vip, &[Gate::Accept], accept_end) {
+            GateDone::Open { .. } => GateDone::AnswerShut,
+            other => other,
+        }
+    }
+
+    fn lost(&mut self, vip: &Vip, gates: &[Gate]) -> GateDone {
+        match self.shut(vip, gates) {
+            GateDone::Shut => GateDone::Lost,
+            failed => failed,
+        }
+    }
+
+    /// Idempotent: what is not there is shut.
+    fn shut(&mut self, vip: &Vip, gates: &[Gate]) -> GateDone {
+        let Some(kernel) = &mut self.kernel else { return GateDone::Shut };
+        for gate in gates {
+            let mut batch = kernel.batch();
+            batch.delete(Place::of(vip, *gate).set(), &table::key(vip.address));
+            match kernel.run(batch) {
+                Ok(()) => {}
+                Err(Refusal::NotFound) if kernel.has_sets(vip) => {}
+                Err(_) => return GateDone::Failed,
+            }
+        }
+        GateDone::Shut
+    }
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernel").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+impl Kernel {
+    fn open() -> io::Result<Kernel> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let connection = table::connect(&runtime, TABLE_TIMEOUT)?;
+        Ok(Kernel { connection, runtime, sequence: FIRST_SEQUENCE, buffer: vec![0; 16 * 1024] })
+    }
+
+    fn batch(&self) -> Batch {
+        Batch::begin(self.sequence)
+    }
+
+    fn renew(&mut self, vip: &Vip, gates: &[Gate], timeout: Duration) -> Result<(), Refusal> {
+        let key = table::key(vip.address);
+        let mut batch = self.batch();
+        for gate in gates {
+            let place = Place::of(vip, *gate);
+            batch.delete(place.set(), &key);
+            batch.add(place.set(), &key, timeout);
+        }
+        self.run(batch)
+    }
+
+    /// The sets are there, so what was not found had run out.
+    fn has_sets(&mut self, vip: &Vip) -> bool {
+        let place = Place::of(vip, Gate::Answer);
+        let (bytes, expected) = batch::get_set(self.sequence, place.set());
+        self.exchange(&bytes, expected).is_ok()
+    }
+
+    fn run(&mut self, batch: Batch) -> Result<(), Refusal> {
+        let (bytes, expected) = batch.end();
+        self.exchange(&bytes, expected)
+    }
+
+    /// The kernel works and answers before `sendto` returns, so there is nothing to wait for: an answer that is not there
+    /// was lost.
+    fn exchange(&mut self, bytes: &[u8], expected: Expected) -> Result<(), Refusal> {
+        self.sequence = if self.sequence > 0x7000_0000 { FIRST_SEQUENCE } else { self.sequence + 1024 };
+        let socket = self.connection.socket();
+        rustix::net::sendto(socket, bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
+            .map_err(|errno| Refusal::Other(errno.raw_os_error()))?;
+        let mut answer = Answer::default();
+        loop {
+            match rustix::net::recv(socket, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+                Ok((length, _)) => answer.read(&self.buffer[..length], expected),
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR | Errno::NOBUFS) => {}
+                Err(errno) => return Err(Refusal::Other(errno.raw_os_error())),
+            }
+        }
+        match answer {
+            Answer { error: Some(libc::ENOENT), .. } => Err(Refusal::NotFound),
+            Answer { error: Some(errno), .. } => Err(Refusal::Other(errno)),
+            Answer { acknowledged: true, error: None } => Ok(()),
+            Answer { acknowledged: false, error: None } => Err(Refusal::Other(libc::ENOBUFS)),
+        }
+    }
+}
+
+/// Where the element of a gate is.
+struct Place {
+    table: String,
+    set: &'static str,
+}
+
+impl Place {
+    fn of(vip: &Vip, gate: Gate) -> Place {
+        let set = match (gate, vip.address) {
+            (Gate::Answer, IpAddr::V4(_)) => "answer4",
+            (Gate::Answer, IpAddr::V6(_)) => "answer6",
+            (Gate::Accept, IpAddr::V4(_)) => "accept4",
+            (Gate::Accept, IpAddr::V6(_)) => "accept6",
+        };
+        Place { table: table::name(&vip.interface), set }
+    }
+
+    fn set(&self) -> Set<'_> {
+        Set { family: table::NETDEV, table: &self.table, name: self.set }
+    }
+}

@@ -1,0 +1,195 @@
+//! nftables batches that touch nothing but set elements, as bytes, and the kernel's answers to them.
+//!
+//! A renewal must not allocate an async runtime's worth of machinery, so it is written by hand: `struct nlmsghdr`,
+//! `struct nfgenmsg`, and the five attributes that an element needs (`linux/netfilter/nf_tables.h`). A batch is applied
+//! as a whole or not at all.
+
+use std::time::Duration;
+
+/// `NFNL_SUBSYS_NFTABLES`: the high byte of a message type, and the resource of a batch.
+const NFTABLES: u16 = 10;
+const NFT_MSG_GETSET: u16 = 10;
+const NFT_MSG_NEWSETELEM: u16 = 12;
+const NFT_MSG_DELSETELEM: u16 = 14;
+const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
+const NFNL_MSG_BATCH_END: u16 = 0x11;
+
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_ACK: u16 = 0x4;
+const NLM_F_CREATE: u16 = 0x400;
+const NLMSG_ERROR: u16 = 2;
+
+const NLA_F_NESTED: u16 = 0x8000;
+/// `NFTA_SET_ELEM_LIST_TABLE` and `NFTA_SET_TABLE`.
+const TABLE: u16 = 1;
+/// `NFTA_SET_ELEM_LIST_SET` and `NFTA_SET_NAME`.
+const SET: u16 = 2;
+/// `NFTA_SET_ELEM_LIST_ELEMENTS`.
+const ELEMENTS: u16 = 3;
+/// `NFTA_LIST_ELEM`.
+const ELEMENT: u16 = 1;
+/// `NFTA_SET_ELEM_KEY`.
+const KEY: u16 = 1;
+/// `NFTA_SET_ELEM_TIMEOUT`, in milliseconds.
+const TIMEOUT: u16 = 4;
+/// `NFTA_DATA_VALUE`.
+const VALUE: u16 = 1;
+
+/// A set in a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Set<'a> {
+    /// `NFPROTO_*`.
+    pub(crate) family: u8,
+    pub(crate) table: &'a str,
+    pub(crate) name: &'a str,
+}
+
+/// A batch in the making. Messages are numbered upwards from the sequence number it was begun with.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    first: u32,
+    next: u32,
+    /// Where the last message begins: it is the one to be acknowledged.
+    last_at: usize,
+}
+
+impl Batch {
+    pub(crate) fn begin(sequence: u32) -> Batch {
+        let mut batch = Batch { bytes: Vec::with_capacity(1024), first: sequence, next: sequence, last_at: 0 };
+        batch.message(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, 0, NFTABLES, |_| ());
+        batch
+    }
+
+    /// Adds an element with a timeout (there is no other kind here: without one it would be permanent). Milliseconds are
+    /// rounded down.
+    pub(crate) fn add(&mut self, set: Set<'_>, key: &[u8], timeout: Duration) {
+        let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.element(NFT_MSG_NEWSETELEM, NLM_F_REQUEST | NLM_F_CREATE, set, key, Some(timeout));
+    }
+
+    /// Deletes an element. The whole batch fails if it is not there or has run out.
+    pub(crate) fn delete(&mut self, set: Set<'_>, key: &[u8]) {
+        self.element(NFT_MSG_DELSETELEM, NLM_F_REQUEST, set, key, None);
+    }
+
+    /// The bytes to send, and what to expect back.
+    pub(crate) fn end(mut self) -> (Vec<u8>, Expected) {
+        // `nlmsg_flags` of the last message: its acknowledgement is sent after the commit.
+        let flags = self.last_at + 6;
+        let acked = u16::from_ne_bytes([self.bytes[flags], self.bytes[flags + 1]]) | NLM_F_ACK;
+        self.bytes[flags..flags + 2].copy_from_slice(&acked.to_ne_bytes());
+        let expected = Expected { first: self.first, last: self.next - 1 };
+        self.message(NFNL_MSG_BATCH_END, NLM_F_REQUEST, 0, NFTABLES, |_| ());
+        (self.bytes, expected)
+    }
+
+    fn element(&mut self, kind: u16, flags: u16, set: Set<'_>, key: &[u8], timeout: Option<u64>) {
+        self.message(NFTABLES << 8 | kind, flags, set.family, 0, |out| {
+            text(out, TABLE, set.table);
+            text(out, SET, set.name);
+            nested(out, ELEMENTS, |out| {
+                nested(out, ELEMENT, |out| {
+                    nested(out, KEY, |out| attribute(out, VALUE, key));
+                    if let Some(timeout) = timeout {
+                        attribute(out, TIMEOUT, &timeout.to_be_bytes());
+                    }
+                });
+            });
+        });
+    }
+
+    fn message(&mut self, kind: u16, flags: u16, family: u8, resource: u16, body: impl FnOnce(&mut Vec<u8>)) {
+        self.last_at = self.bytes.len();
+        message(&mut self.bytes, (kind, flags, self.next), (family, resource), body);
+        self.next = self.next.wrapping_add(1);
+    }
+}
+
+/// Asks whether a set is there.
+pub(crate) fn get_set(sequence: u32, set: Set<'_>) -> (Vec<u8>, Expected) {
+    let mut bytes = Vec::new();
+    let header = (NFTABLES << 8 | NFT_MSG_GETSET, NLM_F_REQUEST | NLM_F_ACK, sequence);
+    message(&mut bytes, header, (set.family, 0), |out| {
+        text(out, TABLE, set.table);
+        text(out, SET, set.name);
+    });
+    (bytes, Expected { first: sequence, last: sequence })
+}
+
+/// Which sequence numbers answers may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    first: u32,
+    last: u32,
+}
+
+/// What the kernel said so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The last message was acknowledged.
+    pub(crate) acknowledged: bool,
+    /// The first error, as a positive `errno`.
+    pub(crate) error: Option<i32>,
+}
+
+impl Answer {
+    /// Takes in one datagram from the kernel; what does not belong here is ignored.
+    pub(crate) fn read(&mut self, datagram: &[u8], expected: Expected) {
+        for message in crate::rtnl::Messages(datagram) {
+            let word = |at: usize| message.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).copied();
+            let (Some(sequence), Some(error)) = (word(8), word(16)) else { continue };
+            let sequence = u32::from_ne_bytes(sequence);
+            let is_error = message[4..6] == NLMSG_ERROR.to_ne_bytes();
+            if !is_error || sequence < expected.first || sequence > expected.last {
+                continue;
+            }
+            match i32::from_ne_bytes(error) {
+                0 => self.acknowledged |= sequence == expected.last,
+                error => self.error = self.error.or(Some(error.saturating_neg())),
+            }
+        }
+    }
+}
+
+/// `struct nlmsghdr` and `struct nfgenmsg`, then the attributes.
+fn message(
+    out: &mut Vec<u8>,
+    (kind, flags, sequence): (u16, u16, u32),
+    (family, resource): (u8, u16),
+    body: impl FnOnce(&mut Vec<u8>),
+) {
+    let at = out.len();
+    out.extend([0; 4]);
+    out.extend(kind.to_ne_bytes());
+    out.extend(flags.to_ne_bytes());
+    out.extend(sequence.to_ne_bytes());
+    out.extend([0; 4]);
+    out.extend([family, 0]);
+    out.extend(resource.to_be_bytes());
+    body(out);
+    let length = u32::try_from(out.len() - at).unwrap_or(u32::MAX);
+    out[at..at + 4].copy_from_slice(&length.to_ne_bytes());
+}
+
+fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    out.extend(length.to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
+    out.extend(value);
+    out.resize(out.len().next_multiple_of(4), 0);
+}
+
+fn text(out: &mut Vec<u8>, kind: u16, value: &str) {
+    let mut bytes = value.as_bytes().to_vec();
+    bytes.push(0);
+    attribute(out, kind, &bytes);
+}
+
+fn nested(out: &mut Vec<u8>, kind: u16, body: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    attribute(out, kind | NLA_F_NESTED, &[]);
+    body(out);
+    let length = u16::try_from(out.len() - at).unwrap_or(u16::MAX);
+    out[at..at + 2].copy_from_slice(&length.to_ne_bytes());
+}

@@ -1,0 +1,82 @@
+//! Classic BPF programs for the packet sockets: of all frames of a link only claims to watched addresses get through.
+//!
+//! Packets begin with their network header (the sockets are `SOCK_DGRAM`). Loads beyond the end reject a packet.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use socket2::SockFilter;
+
+const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
+const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+
+/// The whole packet.
+const ACCEPT: SockFilter = SockFilter::new(RETURN, 0, 0, 0xffff);
+const REJECT: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
+
+/// Lets nothing through.
+pub(super) fn nothing() -> [SockFilter; 1] {
+    [REJECT]
+}
+
+/// ARP packets whose sender is one of the addresses.
+pub(super) fn arp(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
+    let mut program = vec![
+        // Ethernet and IPv4 with their lengths, as `baton_wire::arp` demands.
+        SockFilter::new(LOAD_HALF, 0, 0, 4),
+        SockFilter::new(JUMP_EQUAL, 1, 0, 0x0604),
+        REJECT,
+        SockFilter::new(LOAD_WORD, 0, 0, 14),
+    ];
+    for address in addresses {
+        program.extend([SockFilter::new(JUMP_EQUAL, 0, 1, u32::from(*address)), ACCEPT]);
+    }
+    program.push(REJECT);
+    program
+}
+
+/// Neighbour advertisements for one of the addresses, and solicitations from one of them.
+pub(super) fn ndp(addresses: &[Ipv6Addr]) -> Vec<SockFilter> {
+    const SOURCE: u32 = 8;
+    const TARGET: u32 = 48;
+    let solicitation = matches(SOURCE, addresses);
+    let mut program = vec![
+        SockFilter::new(LOAD_BYTE, 0, 0, 6),
+        SockFilter::new(JUMP_EQUAL, 1, 0, 58),
+        REJECT,
+        SockFilter::new(LOAD_BYTE, 0, 0, 40),
+        SockFilter::new(JUMP_EQUAL, 3, 0, 136),
+        SockFilter::new(JUMP_EQUAL, 1, 0, 135),
+        REJECT,
+        // Over the part for solicitations is further than a conditional jump reaches.
+        SockFilter::new(JUMP, 0, 0, 1),
+        SockFilter::new(JUMP, 0, 0, u32::try_from(solicitation.len()).unwrap_or(0)),
+    ];
+    program.extend(solicitation);
+    program.extend(matches(TARGET, addresses));
+    program
+}
+
+/// Accepts when the 16 bytes at `offset` are one of the addresses, else rejects.
+fn matches(offset: u32, addresses: &[Ipv6Addr]) -> Vec<SockFilter> {
+    let mut program = Vec::new();
+    for address in addresses {
+        let bits = address.to_bits();
+        // The last word differs most, so it is looked at first.
+        for word in [3, 2, 1, 0u32] {
+            let value = u32::try_from(bits >> (96 - 32 * word) & 0xffff_ffff).unwrap_or(0);
+            // On a difference: over the loads and jumps of the words left, and over the ACCEPT.
+            let skip = u8::try_from(2 * word + 1).unwrap_or(0);
+            program.extend([
+                SockFilter::new(LOAD_WORD, 0, 0, offset + 4 * word),
+                SockFilter::new(JUMP_EQUAL, 0, skip, value),
+            ]);
+        }
+        program.push(ACCEPT);
+    }
+    program.push(REJECT);
+    program
+}

@@ -1,0 +1,66 @@
+//! What the standard library and rustix do not offer safely: link-layer socket addresses. The only `unsafe` of the
+//! project; each block says why it holds.
+#![allow(unsafe_code, reason = "system calls and socket addresses without a safe wrapper live here and nowhere else")]
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+
+use baton_wire::Mac;
+use socket2::{SockAddr, SockAddrStorage, Socket};
+
+/// Who sent or gets a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkAddress {
+    /// Ethernet protocol, host order.
+    pub(crate) protocol: u16,
+    /// Interface index.
+    pub(crate) index: u32,
+    /// `ARPHRD_*`; only when the kernel made the address.
+    pub(crate) hardware: u16,
+    /// The link-layer address, when it is an Ethernet one.
+    pub(crate) mac: Option<Mac>,
+}
+
+impl LinkAddress {
+    /// As the kernel wants it.
+    pub(crate) fn to_socket(self) -> SockAddr {
+        let mut storage = SockAddrStorage::zeroed();
+        // SAFETY: `sockaddr_ll` is a socket address of family `AF_PACKET`: plain integers, no larger than the storage.
+        let ll = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+        ll.sll_family = libc::AF_PACKET as u16;
+        ll.sll_protocol = self.protocol.to_be();
+        ll.sll_ifindex = i32::try_from(self.index).unwrap_or(0);
+        if let Some(mac) = self.mac {
+            ll.sll_halen = 6;
+            ll.sll_addr[..6].copy_from_slice(&mac);
+        }
+        let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        // SAFETY: the storage was zeroed and then filled in as the `sockaddr_ll` whose length is given.
+        unsafe { SockAddr::new(storage, length) }
+    }
+
+    /// What the kernel gave; `None` when it is not a link-layer address.
+    pub(crate) fn of(address: &SockAddr) -> Option<LinkAddress> {
+        let whole = address.len() as usize >= size_of::<libc::sockaddr_ll>();
+        if i32::from(address.family()) != libc::AF_PACKET || !whole {
+            return None;
+        }
+        // SAFETY: the family says that this is a `sockaddr_ll` and the length that all of it is there; `SockAddr` keeps
+        // it in a `sockaddr_storage`, which is aligned for every socket address.
+        let ll = unsafe { &*address.as_ptr().cast::<libc::sockaddr_ll>() };
+        let mac = if ll.sll_halen == 6 { ll.sll_addr.first_chunk::<6>().copied() } else { None };
+        Some(LinkAddress {
+            protocol: u16::from_be(ll.sll_protocol),
+            index: ll.sll_ifindex.unsigned_abs(),
+            hardware: ll.sll_hatype,
+            mac,
+        })
+    }
+}
+
+/// Receives one datagram with its sender.
+pub(crate) fn receive_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, SockAddr)> {
+    // SAFETY: initialised bytes are valid as `MaybeUninit` ones, and `recv_from` only ever writes initialised bytes.
+    let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
+    socket.recv_from(buffer)
+}

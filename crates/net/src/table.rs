@@ -1,0 +1,397 @@
+//! The nftables tables that carry the gates: one per VIP interface (`netdev baton-IF`), one for ARP on other interfaces
+//! (`arp baton`), and the markers that outlive a stop (`inet baton-marks`).
+//!
+//! ```text
+//! table netdev baton-eth0 {
+//!   set guard4, guard6     addresses that are silent unless a gate is open; elements end by themselves
+//!   set answer4, answer6   may be announced and answered for
+//!   set accept4, accept6   may be reached
+//!   chain in  { hook ingress: packets to a guarded address that is not accepted, addressed to this host: drop }
+//!   chain out { hook egress:  ARP from, neighbour discovery from or about a guarded address not in answer: drop;
+//!                             packets from a guarded address not in accept: drop }
+//! }
+//! ```
+//!
+//! Made with a netlink library over the socket that owns them (`owner,persist` where the kernel has it).
+
+mod marker;
+mod rules;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use baton_core::Time;
+use baton_core::settings::Vip;
+use nlink::netlink::nftables::types::{Family, Set, SetElement, SetKeyType};
+use nlink::netlink::{Connection, Nftables};
+use tokio::runtime::Runtime;
+
+use crate::clock;
+pub use marker::{Markers, forget, mark, markers};
+
+/// `NFPROTO_NETDEV`.
+pub(crate) const NETDEV: u8 = 5;
+/// `NFPROTO_ARP`.
+const ARP: u8 = 3;
+/// The table that keeps ARP for a VIP on its own interface.
+const ARP_TABLE: &str = "baton";
+/// What the name of a gate table begins with; the interface follows.
+const PREFIX: &str = "baton-";
+/// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`: nobody else changes the table while its socket is open, and it outlives the
+/// socket.
+const OWNED: u32 = 0x2 | 0x4;
+/// The sets for IPv4 and their siblings for IPv6.
+const SETS: [&str; 6] = ["guard4", "answer4", "accept4", "guard6", "answer6", "accept6"];
+/// What is taken off an element's time left when it is copied into a new table, for the time that the copying takes.
+const COPYING: Duration = Duration::from_millis(10);
+
+/// Why the tables could not be made, read or removed.
+#[derive(Debug)]
+pub enum TableError {
+    /// Another process owns them: a second instance in this network namespace.
+    Owned {
+        /// The table.
+        table: String,
+    },
+    /// The interface is not there.
+    NoInterface {
+        /// Its name.
+        interface: String,
+    },
+    /// The kernel refused.
+    Kernel {
+        /// What was to be done.
+        what: String,
+        /// What it said.
+        source: nlink::Error,
+    },
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TableError::Owned { table } => write!(
+                f,
+                "the nftables table {table} belongs to another running process: is a second instance of Baton running in \
+                 this network namespace?"
+            ),
+            TableError::NoInterface { interface } => write!(f, "there is no interface {interface}"),
+            TableError::Kernel { what, source } => write!(f, "nftables: cannot {what}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for TableError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            TableError::Kernel { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Why the kernel cannot fence addresses.
+#[derive(Debug)]
+pub struct Unsupported {
+    why: String,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+/// The kernel has what the gates need. Nothing is left behind.
+pub fn support() -> Result<(), Unsupported> {
+    let tried = run(async |connection| {
+        let name = format!("{PREFIX}try-{}", std::process::id());
+        // Removed in the transaction that makes it, so nobody ever sees it.
+        let made = rules::make(connection.transaction(), &name, "lo", 0, &[]);
+        made.del_table(&name, Family::Netdev).commit(connection).await.map_err(|source| failed("try the gates", source))
+    });
+    tried.map_err(|error| {
+        let why = match &error {
+            TableError::Kernel { source, .. } if source.is_permission_denied() => {
+                "this process may not use nftables: it needs CAP_NET_ADMIN".to_owned()
+            }
+            _ => format!(
+                "this kernel cannot fence addresses: nftables with netdev ingress and egress hooks is needed (Linux 5.16 \
+                 with CONFIG_NF_TABLES_NETDEV and CONFIG_NETFILTER_EGRESS); {error}"
+            ),
+        };
+        Unsupported { why }
+    })
+}
+
+/// Addresses whose gates somebody left open, with the longer time left of the two.
+#[must_use]
+pub fn open_gates() -> Vec<(IpAddr, Duration)> {
+    let open = run(async |connection| {
+        let mut open: Vec<(IpAddr, Duration)> = Vec::new();
+        for table in ours(connection).await? {
+            for set in ["answer4", "accept4", "answer6", "accept6"].iter().filter(|_| table.1 == Family::Netdev) {
+                for (address, left) in elements(connection, &table.0, set).await {
+                    match open.iter_mut().find(|(known, _)| *known == address) {
+                        Some((_, longest)) => *longest = left.max(*longest),
+                        None => open.push((address, left)),
+                    }
+                }
+            }
+        }
+        Ok(open)
+    });
+    open.unwrap_or_default()
+}
+
+/// Removes what a dead instance left (the markers stay); the names of the tables that were there.
+pub fn cleanup() -> Result<Vec<String>, TableError> {
+    run(remove)
+}
+
+/// The gate table of an interface.
+pub(crate) fn name(interface: &str) -> String {
+    format!("{PREFIX}{interface}")
+}
+
+/// An address as the key of an element.
+pub(crate) fn key(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(a) => a.octets().to_vec(),
+        IpAddr::V6(a) => a.octets().to_vec(),
+    }
+}
+
+/// The elements that guard an address: family, table, set, key.
+pub(crate) fn guards(vip: &Vip) -> Vec<(u8, String, &'static str, Vec<u8>)> {
+    let address = key(vip.address);
+    if vip.address.is_ipv6() {
+        return vec![(NETDEV, name(&vip.interface), "guard6", address)];
+    }
+    let home = rules::home_key(&address, &vip.interface);
+    vec![
+        (NETDEV, name(&vip.interface), "guard4", address.clone()),
+        (ARP, ARP_TABLE.to_owned(), "guard", address),
+        (ARP, ARP_TABLE.to_owned(), "home", home),
+    ]
+}
+
+/// A connection whose operations end in time.
+pub(crate) fn connect(runtime: &Runtime, timeout: Duration) -> io::Result<Connection<Nftables>> {
+    let _context = runtime.enter();
+    let connection = Connection::<Nftables>::new().map_err(io::Error::other)?;
+    Ok(connection.timeout(timeout))
+}
+
+/// Makes or updates the tables.
+pub(crate) async fn install(connection: &Connection<Nftables>, vips: &[Vip]) -> Result<(), TableError> {
+    let present: Vec<(String, Family)> = ours(connection).await?;
+    for interface in interfaces(vips) {
+        let table = name(interface);
+        if !present.contains(&(table.clone(), Family::Netdev)) {
+            make(connection, interface, &[], false).await?;
+        } else if rules::intact(connection, &table, interface).await? {
+            adopt(connection, &table, Family::Netdev).await?;
+        } else {
+            let live = live(connection, &table).await;
+            make(connection, interface, &live, true).await?;
+        }
+    }
+    if !present.contains(&(ARP_TABLE.to_owned(), Family::Arp)) {
+        make_arp(connection, &[], false).await
+    } else if rules::arp_intact(connection, ARP_TABLE).await? {
+        adopt(connection, ARP_TABLE, Family::Arp).await
+    } else {
+        make_arp(connection, &[], true).await
+    }
+}
+
+/// The tables, their sets, chains and rules are all there.
+pub(crate) async fn intact(connection: &Connection<Nftables>, vips: &[Vip]) -> Result<bool, TableError> {
+    for interface in interfaces(vips) {
+        if !rules::intact(connection, &name(interface), interface).await? {
+            return Ok(false);
+        }
+    }
+    rules::arp_intact(connection, ARP_TABLE).await
+}
+
+/// Makes the tables anew, each in one transaction: what is held first.
+pub(crate) async fn repair(
+    connection: &Connection<Nftables>,
+    vips: &[Vip],
+    held: &[(Vip, Time)],
+    guard: Duration,
+) -> Result<(), TableError> {
+    let present = ours(connection).await?;
+    let is_there = |table: &str, family: Family| present.iter().any(|(n, f)| n == table && *f == family);
+    let mut order: Vec<&str> = interfaces(vips);
+    order.sort_by_key(|interface| !held.iter().any(|(vip, _)| vip.interface == *interface));
+    for interface in order {
+        let mut live = Vec::new();
+        for (vip, end) in held.iter().filter(|(vip, _)| vip.interface == interface) {
+            let left = end.left(clock::now());
+            let sets = if vip.address.is_ipv4() { ["answer4", "accept4"] } else { ["answer6", "accept6"] };
+            live.extend(sets.map(|set| (set, vip.address, left)));
+        }
+        for vip in vips.iter().filter(|vip| vip.interface == interface) {
+            live.push((if vip.address.is_ipv4() { "guard4" } else { "guard6" }, vip.address, guard));
+        }
+        make(connection, interface, &live, is_there(&name(interface), Family::Netdev)).await?;
+    }
+    let homes: Vec<(Vip, Duration)> =
+        vips.iter().filter(|vip| vip.address.is_ipv4()).map(|vip| (vip.clone(), guard)).collect();
+    make_arp(connection, &homes, is_there(ARP_TABLE, Family::Arp)).await
+}
+
+/// Removes all tables but the markers.
+pub(crate) async fn remove(connection: &Connection<Nftables>) -> Result<Vec<String>, TableError> {
+    let mut removed = Vec::new();
+    for (table, family) in ours(connection).await? {
+        match connection.del_table_if_exists(table.as_str(), family).await {
+            Ok(true) => removed.push(format!("{} {table}", family.name())),
+            Ok(false) => {}
+            Err(error) if error.is_permission_denied() => return Err(TableError::Owned { table }),
+            Err(source) => return Err(failed(&format!("remove table {table}"), source)),
+        }
+    }
+    Ok(removed)
+}
+
+/// Runs an operation on a connection of its own, also from within an asynchronous caller.
+fn run<T, F>(work: F) -> Result<T, TableError>
+where
+    T: Send,
+    F: AsyncFnOnce(&Connection<Nftables>) -> Result<T, TableError> + Send,
+{
+    let on_a_thread = || {
+        let prepared = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .and_then(|runtime| Ok((connect(&runtime, Duration::from_secs(5))?, runtime)));
+        match prepared {
+            Ok((connection, runtime)) => runtime.block_on(work(&connection)),
+            Err(error) => Err(failed("open a netlink socket", error.into())),
+        }
+    };
+    std::thread::scope(|scope| match scope.spawn(on_a_thread).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+fn failed(what: &str, source: nlink::Error) -> TableError {
+    TableError::Kernel { what: what.to_owned(), source }
+}
+
+/// Interfaces of the addresses, each once.
+fn interfaces(vips: &[Vip]) -> Vec<&str> {
+    let set: BTreeSet<&str> = vips.iter().map(|vip| vip.interface.as_str()).collect();
+    set.into_iter().collect()
+}
+
+/// Our tables but the markers.
+async fn ours(connection: &Connection<Nftables>) -> Result<Vec<(String, Family)>, TableError> {
+    let tables = connection.list_tables().await.map_err(|source| failed("list tables", source))?;
+    let ours = tables.into_iter().filter(|table| match table.family {
+        Family::Netdev => table.name.starts_with(PREFIX),
+        Family::Arp => table.name == ARP_TABLE,
+        _ => false,
+    });
+    Ok(ours.map(|table| (table.name, table.family)).collect())
+}
+
+/// An element to be: set, address, time left.
+type Live = (&'static str, IpAddr, Duration);
+
+/// The elements of a table that live.
+async fn live(connection: &Connection<Nftables>, table: &str) -> Vec<Live> {
+    let mut live = Vec::new();
+    for set in SETS {
+        for (address, left) in elements(connection, table, set).await {
+            live.push((set, address, left.saturating_sub(COPYING)));
+        }
+    }
+    live
+}
+
+async fn elements(connection: &Connection<Nftables>, table: &str, set: &str) -> Vec<(IpAddr, Duration)> {
+    let elements = connection.list_set_elements(table, set, Family::Netdev).await.unwrap_or_default();
+    let read = |element: &SetElement| {
+        let address = if let Ok(octets) = <[u8; 4]>::try_from(element.key()) {
+            IpAddr::from(octets)
+        } else {
+            IpAddr::from(<[u8; 16]>::try_from(element.key()).ok()?)
+        };
+        Some((address, element.expiration().or(element.timeout())?))
+    };
+    elements.iter().filter_map(read).collect()
+}
+
+/// Makes a gate table, in place of one that is there. Old kernels know no owners.
+async fn make(
+    connection: &Connection<Nftables>,
+    interface: &str,
+    live: &[Live],
+    replaces: bool,
+) -> Result<(), TableError> {
+    let table = name(interface);
+    let made = with_flags(async |flags| {
+        let mut transaction = connection.transaction();
+        if replaces {
+            transaction = transaction.del_table(&table, Family::Netdev);
+        }
+        rules::make(transaction, &table, interface, flags, live).commit(connection).await
+    });
+    made.await.map_err(|source| match source.errno() {
+        Some(libc::EPERM) if replaces => TableError::Owned { table: table.clone() },
+        Some(libc::ENODEV | libc::ENOENT) => TableError::NoInterface { interface: interface.to_owned() },
+        _ => failed(&format!("make table {table}"), source),
+    })
+}
+
+async fn make_arp(
+    connection: &Connection<Nftables>,
+    homes: &[(Vip, Duration)],
+    replaces: bool,
+) -> Result<(), TableError> {
+    let made = with_flags(async |flags| {
+        let mut transaction = connection.transaction();
+        if replaces {
+            transaction = transaction.del_table(ARP_TABLE, Family::Arp);
+        }
+        rules::make_arp(transaction, ARP_TABLE, flags, homes).commit(connection).await
+    });
+    made.await.map_err(|source| match source.errno() {
+        Some(libc::EPERM) if replaces => TableError::Owned { table: ARP_TABLE.to_owned() },
+        _ => failed("make table arp baton", source),
+    })
+}
+
+/// With an owner where the kernel knows owners that persist, else without.
+async fn with_flags(make: impl AsyncFn(u32) -> nlink::Result<()>) -> nlink::Result<()> {
+    match make(OWNED).await {
+        Err(error) if matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => make(0).await,
+        other => other,
+    }
+}
+
+/// Takes over a table whose owner is gone. One that never had an owner stays as it is.
+async fn adopt(connection: &Connection<Nftables>, table: &str, family: Family) -> Result<(), TableError> {
+    match connection.transaction().update_table(table, family, OWNED).commit(connection).await {
+        Err(error) if error.is_permission_denied() => Err(TableError::Owned { table: table.to_owned() }),
+        Err(error) if matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
+        Err(source) => Err(failed(&format!("take over table {table}"), source)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// A set of our tables.
+fn set(table: &str, name: &str, family: Family, key: SetKeyType) -> Set {
+    Set::new(table, name).family(family).key_type(key).per_element_timeouts()
+}

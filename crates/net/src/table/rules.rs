@@ -1,0 +1,236 @@
+//! What is in the tables: sets, chains and rules, as expressions; and whether it is all there.
+//!
+//! The rules of a gate table, in nft's words (IPv6 likewise):
+//!
+//! ```text
+//! in:  meta protocol ip ip daddr @guard4 ip daddr != @accept4 meta pkttype host drop
+//! out: meta protocol arp arp saddr ip @guard4 arp saddr ip != @answer4 drop
+//!      meta protocol ip ip saddr @guard4 ip saddr != @accept4 drop
+//!      icmpv6 type nd-neighbor-advert icmpv6 taddr @guard6 icmpv6 taddr != @answer6 drop
+//!      icmpv6 type nd-neighbor-solicit ip6 saddr @guard6 ip6 saddr != @answer6 drop
+//!      meta protocol ip6 ip6 saddr @guard6 ip6 saddr != @accept6 drop
+//! ```
+//!
+//! Our own probes pass: they name no sender. `accept` is closed for other hosts' frames only if those are addressed to
+//! this host (`pkttype host`), so a bridge or a router on the way keeps forwarding.
+
+use std::time::Duration;
+
+use baton_core::settings::Vip;
+use nlink::netlink::nftables::types::{
+    BaseChain, Chain, CmpOp, Family, FilterHook, MetaKey, PayloadBase, PktType, Priority, Register, Rule, SetElement,
+    SetKeyType, Verdict,
+};
+use nlink::netlink::nftables::{Expr, LookupExpr, Transaction};
+use nlink::netlink::{Connection, Nftables};
+
+use super::{Live, SETS, TableError, failed, key, set};
+
+/// Before everything else that others may hook there.
+const PRIORITY: i32 = -400;
+const IN: &str = "in";
+const OUT: &str = "out";
+const IPV4: u16 = 0x0800;
+const ARP: u16 = 0x0806;
+const IPV6: u16 = 0x86dd;
+const ICMPV6: u8 = 58;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+/// `IFNAMSIZ`: how the kernel keeps interface names in registers.
+const NAME: usize = 16;
+/// nft's number for the type "ifname", for `nft list`.
+const IFNAME_TYPE: u32 = 41;
+
+/// An address in a packet.
+#[derive(Clone, Copy)]
+struct Field {
+    base: PayloadBase,
+    offset: u32,
+    length: u32,
+}
+
+const fn network(offset: u32, length: u32) -> Field {
+    Field { base: PayloadBase::Network, offset, length }
+}
+
+const IP_SOURCE: Field = network(12, 4);
+const IP_DESTINATION: Field = network(16, 4);
+const IP6_SOURCE: Field = network(8, 16);
+const IP6_DESTINATION: Field = network(24, 16);
+const ARP_SENDER: Field = network(14, 4);
+/// The target of a neighbour solicitation or advertisement.
+const ND_TARGET: Field = Field { base: PayloadBase::Transport, offset: 8, length: 16 };
+
+/// A transaction that makes a gate table with the elements that live in it.
+pub(super) fn make(transaction: Transaction, table: &str, interface: &str, flags: u32, live: &[Live]) -> Transaction {
+    let mut transaction = transaction.add_table_with_flags(table, Family::Netdev, flags);
+    for name in SETS {
+        let of = gate_set(table, name);
+        let elements: Vec<SetElement> = live
+            .iter()
+            .filter(|(set, _, left)| *set == name && *left >= Duration::from_millis(1))
+            .map(|(_, address, left)| SetElement::new(key(*address)).with_timeout(*left))
+            .collect();
+        transaction = transaction.add_set(of.clone());
+        if !elements.is_empty() {
+            transaction = transaction.add_set_elements(&of, &elements);
+        }
+    }
+    let ingress = FilterHook::ingress(interface);
+    let egress = FilterHook::egress(interface);
+    for (name, hook) in [(IN, ingress), (OUT, egress)] {
+        match Chain::new(table, name) {
+            Ok(chain) => {
+                let base = BaseChain::filter(hook, Priority::Custom(PRIORITY));
+                transaction = transaction.add_chain(chain.family(Family::Netdev).base(base));
+            }
+            // Not reached: both names are short and constant, and interface names are shorter than table names may be.
+            Err(_) => return transaction,
+        }
+    }
+    for rule in rules(table) {
+        transaction = transaction.add_rule(rule);
+    }
+    transaction
+}
+
+/// A transaction that makes the table that keeps ARP for a VIP on its own interface.
+pub(super) fn make_arp(transaction: Transaction, table: &str, flags: u32, homes: &[(Vip, Duration)]) -> Transaction {
+    let (guard, home) = (set(table, "guard", Family::Arp, SetKeyType::Ipv4Addr), home_set(table));
+    let mut transaction =
+        transaction.add_table_with_flags(table, Family::Arp, flags).add_set(guard.clone()).add_set(home.clone());
+    let element = |key: Vec<u8>, left: &Duration| SetElement::new(key).with_timeout(*left);
+    if !homes.is_empty() {
+        let guards: Vec<SetElement> = homes.iter().map(|(vip, left)| element(key(vip.address), left)).collect();
+        let homes: Vec<SetElement> =
+            homes.iter().map(|(vip, left)| element(home_key(&key(vip.address), &vip.interface), left)).collect();
+        transaction = transaction.add_set_elements(&guard, &guards).add_set_elements(&home, &homes);
+    }
+    let Ok(chain) = Chain::new(table, OUT) else { return transaction };
+    let base = BaseChain::filter(FilterHook::Output, Priority::Custom(PRIORITY));
+    let sender = Register::Reg32_00;
+    let mut exprs = vec![load(ARP_SENDER, Register::R0), lookup("guard", Register::R0, false)];
+    exprs.extend([
+        load(ARP_SENDER, sender),
+        Expr::Meta { dreg: Register::Reg32_01, key: MetaKey::OifName },
+        lookup("home", sender, true),
+        Expr::Verdict(Verdict::Drop),
+    ]);
+    let rule = Rule::new(table, OUT).family(Family::Arp).expressions(exprs);
+    transaction.add_chain(chain.family(Family::Arp).base(base)).add_rule(rule)
+}
+
+/// The key of an element that says where an address is at home: as in the registers, each part padded to words.
+pub(super) fn home_key(address: &[u8], interface: &str) -> Vec<u8> {
+    let mut key = address.to_vec();
+    key.extend(interface.as_bytes().iter().take(NAME - 1));
+    key.resize(address.len() + NAME, 0);
+    key
+}
+
+/// A gate table is there with its sets, its chains on the interface, and its rules.
+pub(super) async fn intact(
+    connection: &Connection<Nftables>,
+    table: &str,
+    interface: &str,
+) -> Result<bool, TableError> {
+    let on_the_interface = |chain: &nlink::netlink::nftables::ChainInfo| {
+        chain.device.as_deref() == Some(interface) || chain.devices.iter().any(|device| device == interface)
+    };
+    let wanted = [(IN, 2), (OUT, 5)];
+    whole(connection, table, Family::Netdev, &SETS, &wanted, on_the_interface).await
+}
+
+/// The ARP table is there with its sets, chain and rule.
+pub(super) async fn arp_intact(connection: &Connection<Nftables>, table: &str) -> Result<bool, TableError> {
+    whole(connection, table, Family::Arp, &["guard", "home"], &[(OUT, 1)], |_| true).await
+}
+
+async fn whole(
+    connection: &Connection<Nftables>,
+    table: &str,
+    family: Family,
+    sets: &[&str],
+    chains: &[(&str, usize)],
+    on_the_interface: impl Fn(&nlink::netlink::nftables::ChainInfo) -> bool,
+) -> Result<bool, TableError> {
+    let missing = |result: nlink::Result<bool>| match result {
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(source) => Err(failed(&format!("read table {table}"), source)),
+        Ok(whole) => Ok(whole),
+    };
+    let look = async {
+        let there = connection.list_sets_in(table, family).await?;
+        let hooked = connection.list_chains_in(table, family).await?;
+        let rules = connection.list_rules(table, family).await?;
+        let has_sets = sets.iter().all(|name| there.iter().any(|set| set.name == *name));
+        let has_rules = chains.iter().all(|(name, count)| {
+            let hooked =
+                hooked.iter().any(|chain| chain.name == *name && chain.hook.is_some() && on_the_interface(chain));
+            hooked && rules.iter().filter(|rule| rule.chain == *name).count() == *count
+        });
+        Ok(has_sets && has_rules)
+    };
+    missing(look.await)
+}
+
+fn gate_set(table: &str, name: &str) -> nlink::netlink::nftables::types::Set {
+    let key = if name.ends_with('4') { SetKeyType::Ipv4Addr } else { SetKeyType::Ipv6Addr };
+    set(table, name, Family::Netdev, key)
+}
+
+fn home_set(table: &str) -> nlink::netlink::nftables::types::Set {
+    let name = SetKeyType::Other { type_id: IFNAME_TYPE, len: 16 };
+    set(table, "home", Family::Arp, SetKeyType::Concat(vec![SetKeyType::Ipv4Addr, name]))
+}
+
+fn rules(table: &str) -> Vec<Rule> {
+    let discovery = |kind: u8| {
+        let mut exprs = protocol(IPV6);
+        exprs.extend(equals(Expr::Meta { dreg: Register::R0, key: MetaKey::L4Proto }, &[ICMPV6]));
+        let message = Field { base: PayloadBase::Transport, offset: 0, length: 1 };
+        exprs.extend(equals(load(message, Register::R0), &[kind]));
+        exprs
+    };
+    let to_this_host = equals(Expr::Meta { dreg: Register::R0, key: MetaKey::PktType }, &[PktType::Host as u8]);
+    let parts = [
+        (IN, protocol(IPV4), shut(IP_DESTINATION, "guard4", "accept4"), to_this_host.clone()),
+        (IN, protocol(IPV6), shut(IP6_DESTINATION, "guard6", "accept6"), to_this_host),
+        (OUT, protocol(ARP), shut(ARP_SENDER, "guard4", "answer4"), vec![]),
+        (OUT, protocol(IPV4), shut(IP_SOURCE, "guard4", "accept4"), vec![]),
+        (OUT, discovery(ADVERTISEMENT), shut(ND_TARGET, "guard6", "answer6"), vec![]),
+        (OUT, discovery(SOLICITATION), shut(IP6_SOURCE, "guard6", "answer6"), vec![]),
+        (OUT, protocol(IPV6), shut(IP6_SOURCE, "guard6", "accept6"), vec![]),
+    ];
+    parts
+        .into_iter()
+        .map(|(chain, mut exprs, shut, more)| {
+            exprs.extend(shut);
+            exprs.extend(more);
+            exprs.push(Expr::Verdict(Verdict::Drop));
+            Rule::new(table, chain).family(Family::Netdev).expressions(exprs)
+        })
+        .collect()
+}
+
+/// The address is guarded and its gate is not open.
+fn shut(field: Field, guard: &str, gate: &str) -> Vec<Expr> {
+    vec![load(field, Register::R0), lookup(guard, Register::R0, false), lookup(gate, Register::R0, true)]
+}
+
+fn protocol(protocol: u16) -> Vec<Expr> {
+    equals(Expr::Meta { dreg: Register::R0, key: MetaKey::Protocol }, &protocol.to_be_bytes())
+}
+
+fn equals(load: Expr, value: &[u8]) -> Vec<Expr> {
+    vec![load, Expr::Cmp { sreg: Register::R0, op: CmpOp::Eq, data: value.to_vec() }]
+}
+
+fn load(field: Field, into: Register) -> Expr {
+    Expr::Payload { dreg: into, base: field.base, offset: field.offset, len: field.length }
+}
+
+fn lookup(set: &str, register: Register, inverted: bool) -> Expr {
+    let lookup = LookupExpr::new(set, register);
+    Expr::Lookup(if inverted { lookup.invert() } else { lookup })
+}

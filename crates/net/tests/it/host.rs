@@ -1,0 +1,149 @@
+//! Two hosts joined by a wire, for one test: this process is host `a`, a second network namespace is host `b`.
+
+use std::net::IpAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use baton_core::settings::Vip;
+
+/// Set in the process that runs a test inside of its namespaces.
+const INSIDE: &str = "BATON_NET_TEST_INSIDE";
+
+/// Runs the body of the test `name` in a user, network and mount namespace of its own. A namespace cannot be entered
+/// with threads around, so the test binary runs itself again for this one test.
+pub fn inside(name: &str, body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    for tool in ["ip", "nft", "tcpdump"] {
+        if Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+            assert!(std::env::var_os("CI").is_none(), "{tool} is missing");
+            eprintln!("SKIPPED {name}: {tool} is missing");
+            return;
+        }
+    }
+    let executable = std::env::current_exe().expect("a test has an executable");
+    let output = Command::new("unshare")
+        .args(["-Urnm", "--"])
+        .arg(executable)
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .output()
+        .expect("unshare is part of util-linux");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if text.contains("SKIPPED") {
+        eprintln!("{text}");
+    }
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// Two hosts joined by a wire: `e0` on both, 10.7.0.1 and fd07::1 here, .2 and ::2 there.
+pub struct Wire {
+    other: Child,
+}
+
+impl Wire {
+    pub fn new() -> Wire {
+        let other = Command::new("unshare")
+            .args(["-n", "--", "sh", "-c", "echo; exec sleep 600"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare runs");
+        let mut wire = Wire { other };
+        let mut line = [0; 1];
+        std::io::Read::read_exact(wire.other.stdout.as_mut().expect("piped"), &mut line)
+            .expect("the namespace is there");
+        // Addresses without duplicate address detection: tests do not wait for it.
+        for step in [
+            "ip link set lo up".to_owned(),
+            format!("ip link add e0 type veth peer name e0 netns {}", wire.other.id()),
+            "ip addr add 10.7.0.1/24 dev e0".to_owned(),
+            "ip addr add fd07::1/64 dev e0 nodad".to_owned(),
+            "ip link set e0 address 02:00:00:00:00:0a up".to_owned(),
+        ] {
+            run(&step);
+        }
+        for step in [
+            "ip link set lo up",
+            "ip addr add 10.7.0.2/24 dev e0",
+            "ip addr add fd07::2/64 dev e0 nodad",
+            "ip link set e0 address 02:00:00:00:00:0b up",
+        ] {
+            wire.there(step);
+        }
+        wire
+    }
+
+    /// Runs a command on the other host; its output.
+    pub fn there(&self, command: &str) -> String {
+        finish(&self.command(command).output().expect("nsenter runs"), command)
+    }
+
+    /// Whether a command on the other host succeeds.
+    pub fn succeeds_there(&self, command: &str) -> bool {
+        self.command(command).output().expect("nsenter runs").status.success()
+    }
+
+    /// A command on the other host.
+    pub fn command(&self, command: &str) -> Command {
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["-t", &self.other.id().to_string(), "-n", "--", "sh", "-c", command]);
+        nsenter
+    }
+
+    /// The network namespace of the other host, as a file.
+    pub fn namespace(&self) -> std::fs::File {
+        std::fs::File::open(format!("/proc/{}/ns/net", self.other.id())).expect("the other host lives")
+    }
+
+    /// The other host reaches an address; it asks anew who has it.
+    pub fn reaches(&self, address: &str) -> bool {
+        self.there("ip neigh flush dev e0");
+        self.pings(address)
+    }
+
+    /// The other host reaches an address with what it knows about its neighbours.
+    pub fn pings(&self, address: &str) -> bool {
+        self.succeeds_there(&format!("ping -c1 -W0.3 {address}"))
+    }
+
+    /// Somebody answers the other host's question who has an address.
+    pub fn is_answered(&self, address: &str) -> bool {
+        if address.contains(':') {
+            self.succeeds_there(&format!("ndisc6 -1 -r1 -w200 {address} e0"))
+        } else {
+            self.succeeds_there(&format!("arping -c1 -w1 -I e0 {address}"))
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let _ = self.other.kill();
+        let _ = self.other.wait();
+    }
+}
+
+/// Runs a command here; its output.
+pub fn run(command: &str) -> String {
+    finish(&Command::new("sh").args(["-c", command]).output().expect("sh runs"), command)
+}
+
+fn finish(output: &Output, command: &str) -> String {
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Whether a command succeeds here.
+pub fn succeeds(command: &str) -> bool {
+    Command::new("sh").args(["-c", command]).output().expect("sh runs").status.success()
+}
+
+pub fn vip(address: &str) -> Vip {
+    let address: IpAddr = address.parse().expect("an address");
+    Vip { address, prefix: if address.is_ipv4() { 32 } else { 128 }, interface: "e0".to_owned(), priority: 100 }
+}
+
+pub fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
