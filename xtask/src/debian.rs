@@ -53,7 +53,7 @@ pub(crate) fn set_up() -> Result<()> {
 }
 
 fn install(packages: &[&str]) -> Result<()> {
-    if process::text(Command::new("id").arg("-u"))?.trim() != "0" {
+    if !process::is_root()? {
         bail!("only root may install packages");
     }
     if process::find("apt-get").is_none() {

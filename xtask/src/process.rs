@@ -51,6 +51,11 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(known).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
+/// Whether this runs as root.
+pub(crate) fn is_root() -> Result<bool> {
+    Ok(text(Command::new("id").arg("-u"))?.trim() == "0")
+}
+
 /// As somebody would type it.
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());

@@ -28,6 +28,7 @@ pub(super) fn text(triple: &str) -> Result<String> {
             texts.entry(licence).or_default().push(label.clone());
         }
     }
+    page += "The Rust standard library: MIT OR Apache-2.0\n";
     page += "GNU C Library: LGPL-2.1-or-later; its sources are those of Debian's package glibc\n";
     for (licence, crates) in texts {
         page += &format!("\n{}\n{}\n\n{}\n", "-".repeat(80), crates.join(", "), licence.trim_end());
