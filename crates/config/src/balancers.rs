@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use baton_core::settings::{Backend, Balancer, BalancerKind, Ownership, Url};
 
 use crate::check;
-use crate::message::Findings;
+use crate::message::{Findings, Place, Severity};
 use crate::peers::is_true;
 use crate::scalar;
 use crate::tree::{Item, Value, of};
@@ -29,12 +29,9 @@ pub(crate) fn settle(root: &Item, ownership: &Ownership, found: &mut Findings) -
         if taken(&balancer.name) {
             let number = (2..).find(|n| !taken(&format!("{}-{n}", balancer.name))).unwrap_or(2);
             let name = format!("{}-{number}", balancer.name);
-            found.warning(
-                item.get("name").unwrap_or(item),
-                &format!("is used twice; this one is called {name}"),
-                &balancer.name,
-                "",
-            );
+            if let Some(at) = item.get("name") {
+                found.warning(at, &format!("is used twice; this one is called {name}"), &balancer.name, "");
+            }
             balancer.name = name;
         }
         all.push((balancer, item));
@@ -98,11 +95,12 @@ fn kind(item: &Item) -> BalancerKind {
 /// API server on the holder itself. That is kept, because a listener on that port would keep the API server from
 /// starting. In a file a missing port is a mistake.
 fn no_port(item: &Item, found: &mut Findings) {
-    if matches!(item.place, crate::message::Place::File { .. }) {
+    if matches!(item.place, Place::File { .. }) {
         found.missing(item, "port", "where it listens, 1 to 65535");
     } else {
-        let what = "is not started: it has no port (lb_port); clients of the virtual IP reach the holder's own servers";
-        found.warning(item, what, "", "");
+        let what = "is missing, so nothing listens: clients of the virtual IP reach the holder's own servers";
+        let key = crate::tree::join(&item.path, "port");
+        found.put(Severity::Warning, &Place::Nowhere, &key, what, "", "lb_port, if connections are to be balanced");
     }
 }
 

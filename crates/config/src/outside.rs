@@ -3,7 +3,7 @@
 //! In kube-vip most of these flags landed nowhere and its integers were read in base eight; here they mean what
 //! they say.
 
-use crate::keys::{Key, ROOT, Shape, Standing};
+use crate::keys::{Key, ROOT, Shape};
 use crate::message::{Findings, Place, Severity};
 use crate::scalar::{self, Style};
 use crate::tree::{Item, Value};
@@ -256,9 +256,4 @@ fn fields(fields: &[(&'static str, &str, &Shape)], path: &str, place: &Place, fo
         map.put(name, Item::new(place.clone(), path, value));
     }
     map.value
-}
-
-/// Whether a key is one that works (for the reference).
-pub(crate) fn works(key: &Key) -> bool {
-    !matches!(key.standing, Standing::Idle(_))
 }

@@ -181,9 +181,25 @@ pub struct ManifestArgs<'a> {
 }
 
 /// A static pod that runs `start -c /etc/kube-vip/config.yaml` on the host's network.
+///
+/// Under the name `kube-vip` the pod of 0.1.5 with NET_RAW added, which announcing needs. Under any other name also what
+/// lets the keeper be on time (SYS_NICE, IPC_LOCK), and the directories that `status` and a restart look into.
 #[must_use]
 pub fn manifest(args: &ManifestArgs<'_>) -> String {
+    let own = args.name != "kube-vip";
     let command = args.command.map(|command| format!("    command:\n    - {}\n", quoted(command))).unwrap_or_default();
+    let capabilities: &[&str] =
+        if own { &["IPC_LOCK", "NET_ADMIN", "NET_RAW", "SYS_NICE"] } else { &["NET_ADMIN", "NET_RAW", "SYS_TIME"] };
+    let mounts: &[(&str, &str)] = if own { &[("/run/baton", "run"), ("/var/lib/baton", "state")] } else { &[] };
+    let added: String = capabilities.iter().map(|name| format!("        - {name}\n")).collect();
+    let inside: String =
+        mounts.iter().map(|(path, name)| format!("    - mountPath: {path}\n      name: {name}\n")).collect();
+    let outside: String = mounts
+        .iter()
+        .map(|(path, name)| {
+            format!("  - hostPath:\n      path: {path}\n      type: DirectoryOrCreate\n    name: {name}\n")
+        })
+        .collect();
     format!(
         "\
 apiVersion: v1
@@ -204,18 +220,15 @@ spec:
     securityContext:
       capabilities:
         add:
-        - NET_ADMIN
-        - NET_RAW
-        - SYS_TIME
-    volumeMounts:
+{added}    volumeMounts:
     - mountPath: /etc/kube-vip/
       name: config
-  hostNetwork: true
+{inside}  hostNetwork: true
   volumes:
   - hostPath:
       path: /etc/kube-vip/
     name: config
-status: {{}}
+{outside}status: {{}}
 ",
         name = quoted(args.name),
         image = image(args.image),

@@ -40,6 +40,9 @@ pub(crate) fn read(text: &str, style: Style, shape: &Shape) -> Result<Option<Val
         Shape::Listen => listen(text).ok_or_else(|| wrong("is not an address to listen on"))?,
         Shape::Choice(names) => {
             let name = names.iter().find(|name| name.eq_ignore_ascii_case(text));
+            if text.eq_ignore_ascii_case("udp") {
+                return Err(wrong("is a type that is not balanced, and never worked in kube-vip 0.1 either"));
+            }
             Value::Text((*name.ok_or_else(|| wrong("is not a known type"))?).to_owned())
         }
         Shape::Statuses => Value::Statuses(vec![status(text).ok_or_else(|| wrong("is not an HTTP status"))?]),

@@ -112,7 +112,7 @@ fn read(text: &str, lenient: bool, found: &mut Findings) -> Option<Item> {
     let document = match yaml::parse(text) {
         Ok(document) => document,
         Err(broken) => {
-            found.put(Severity::Error, &at(broken.line, broken.column), "the file", &broken.what, "", "YAML");
+            found.put(Severity::Error, &at(broken.line, broken.column), "the file", &broken.what, "", "");
             return None;
         }
     };
