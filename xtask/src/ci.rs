@@ -63,7 +63,9 @@ pub(crate) fn fix() -> Result<()> {
         "--allow-dirty",
         "--allow-staged",
     ]))?;
-    process::run(process::cargo().args(["fmt", "--all"]))
+    process::run(process::cargo().args(["fmt", "--all"]))?;
+    let mut documents = process::cargo();
+    process::run(documents.args(["test", "-p", "xtask", "documents"]).env("BATON_WRITE_DOCUMENTS", "1"))
 }
 
 /// The simulator, optimised: a swarm is as good as the number of its seeds.

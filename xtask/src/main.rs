@@ -4,6 +4,8 @@ mod bench;
 mod ci;
 mod debian;
 mod dist;
+#[cfg(test)]
+mod documents;
 mod process;
 #[cfg(test)]
 mod tidy;
