@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod cli;
 pub mod log;
+pub mod proxy;
 
 /// This version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -3,6 +3,7 @@
 //! Nothing here has a clock, a socket, a thread or randomness of its own: time is an argument, randomness a seed,
 //! results come back as events. The simulation and the kernel run this very code.
 
+pub mod balance;
 pub mod keeper;
 pub mod settings;
 pub mod time;

@@ -1,0 +1,339 @@
+//! The balancer's data path: workers that move bytes, and the control side that tells them what changed.
+//!
+//! It decides nothing: who may get traffic comes from `baton-core`'s order over what the health checks said. Workers read
+//! snapshots and never wait for the control side.
+
+mod conn;
+mod flow;
+mod limits;
+mod listen;
+mod slots;
+mod target;
+mod worker;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+
+use baton_core::balance::{Candidate, Order};
+use baton_core::keeper::Holding;
+use baton_core::settings::{Balancer, BalancerKind};
+use tokio::sync::mpsc;
+
+pub use target::{BackendId, Counts, Fault, Passive};
+
+use limits::Limits;
+use target::{Choice, PASSIVE_MAX, Route, Snapshot, Target};
+use worker::{Command, Mailbox, Worker};
+
+/// What became of one listening address.
+#[derive(Debug)]
+pub struct Listening {
+    /// The balancer's name.
+    pub balancer: String,
+    /// The address; with the real port where port 0 was asked for.
+    pub address: SocketAddr,
+    /// Why nobody listens there.
+    pub error: Option<io::Error>,
+}
+
+/// A backend's counters and state.
+#[derive(Clone, Debug)]
+pub struct BackendView {
+    /// The backend.
+    pub id: BackendId,
+    /// May get traffic, as last told.
+    pub up: bool,
+    /// Where its name leads; `None`: not resolved (yet).
+    pub address: Option<SocketAddr>,
+    /// Its counters.
+    pub counts: Counts,
+}
+
+/// What the data path is doing now.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Connections open now, all balancers of type tcp.
+    pub connections: usize,
+    /// Most that fit.
+    pub connections_max: usize,
+    /// Clients refused because no backend could be had, by balancer.
+    pub refused: Vec<(String, u64)>,
+    /// Backends in the order of the configuration.
+    pub backends: Vec<BackendView>,
+}
+
+struct Member {
+    target: Arc<Target>,
+    settings: baton_core::settings::Backend,
+    address: Option<SocketAddr>,
+    up: bool,
+}
+
+struct Group {
+    settings: Balancer,
+    route: Arc<Route>,
+    members: Vec<Member>,
+}
+
+struct Open {
+    number: u32,
+    balancer: String,
+    kind: BalancerKind,
+    /// As bound: differs from what was asked for where that was port 0.
+    bound: SocketAddr,
+}
+
+/// The balancer.
+pub struct Proxy {
+    mailboxes: Vec<Arc<Mailbox>>,
+    threads: Vec<JoinHandle<()>>,
+    limits: Arc<Limits>,
+    passive: Option<mpsc::Receiver<Passive>>,
+    groups: Vec<Group>,
+    /// Listeners by the address asked for.
+    open: HashMap<SocketAddr, Open>,
+    /// Counters of backends that are not configured now, should they come back.
+    former: HashMap<BackendId, Arc<Target>>,
+    numbers: u32,
+}
+
+/// Backends no longer configured whose counters are kept.
+const FORMER_MAX: usize = 1024;
+
+impl Proxy {
+    /// Starts the workers. They have nothing to do until [`Proxy::apply`].
+    ///
+    /// # Errors
+    /// When threads or descriptors cannot be had.
+    pub fn start(workers: usize) -> io::Result<Proxy> {
+        let limits = Arc::new(Limits::from_process());
+        let (reports, passive) = mpsc::channel(PASSIVE_MAX);
+        let workers = workers.max(1);
+        let mut proxy = Proxy {
+            mailboxes: Vec::new(),
+            threads: Vec::new(),
+            limits: limits.clone(),
+            passive: Some(passive),
+            groups: Vec::new(),
+            open: HashMap::new(),
+            former: HashMap::new(),
+            numbers: 0,
+        };
+        for number in 0..workers {
+            let mailbox = Arc::new(Mailbox::new()?);
+            let pipes = limits.pipes / workers;
+            let worker = (mailbox.clone(), limits.clone(), reports.clone());
+            // Made on its own thread: what it shares among its connections is not counted atomically.
+            let (made, was_made) = std::sync::mpsc::sync_channel(1);
+            let thread =
+                std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
+                    match Worker::new(number, pipes, worker.0, worker.1, worker.2) {
+                        Ok(worker) => {
+                            let _ = made.send(Ok(()));
+                            worker.run();
+                        }
+                        Err(e) => drop(made.send(Err(e))),
+                    }
+                })?;
+            was_made.recv().map_err(io::Error::other)??;
+            proxy.mailboxes.push(mailbox);
+            proxy.threads.push(thread);
+        }
+        Ok(proxy)
+    }
+
+    /// Takes over what traffic tells about backends. Once.
+    pub fn passive(&mut self) -> Option<mpsc::Receiver<Passive>> {
+        self.passive.take()
+    }
+
+    /// Makes the listeners and backends what `balancers` says, changing only what differs: connections go on, also
+    /// those of balancers and backends that are no longer there. Errors leave the rest in effect; apply again to retry.
+    pub fn apply(&mut self, balancers: &[Balancer]) -> Vec<Listening> {
+        let mut before: HashMap<String, Group> = self.groups.drain(..).map(|g| (g.settings.name.clone(), g)).collect();
+        for settings in balancers {
+            let group = self.group(settings, before.remove(&settings.name));
+            group.publish();
+            self.groups.push(group);
+        }
+        for group in before.into_values() {
+            group.members.into_iter().for_each(|m| self.retire(m.target));
+        }
+        self.close_unwanted(balancers);
+        let wanted: Vec<(usize, SocketAddr)> = self
+            .groups
+            .iter()
+            .enumerate()
+            .flat_map(|(at, g)| g.settings.listen.iter().map(move |address| (at, *address)))
+            .collect();
+        wanted.into_iter().map(|(at, address)| self.listen(at, address)).collect()
+    }
+
+    fn group(&mut self, settings: &Balancer, before: Option<Group>) -> Group {
+        let (route, mut old) = match before {
+            Some(group) => (group.route, group.members),
+            None => (Arc::new(Route::new()), Vec::new()),
+        };
+        let mut members = Vec::new();
+        for backend in &settings.backends {
+            let id = BackendId { balancer: settings.name.clone(), host: backend.host.clone(), port: backend.port };
+            if members.iter().any(|m: &Member| m.target.id == id) {
+                continue;
+            }
+            let member = match old.iter().position(|m| m.target.id == id) {
+                Some(at) => Member { settings: backend.clone(), ..old.swap_remove(at) },
+                None => Member {
+                    address: backend.host.parse().ok().map(|ip| SocketAddr::new(ip, backend.port)),
+                    settings: backend.clone(),
+                    target: self
+                        .former
+                        .remove(&id)
+                        .unwrap_or_else(|| Arc::new(Target::new(id, self.mailboxes.len() + 1))),
+                    up: true,
+                },
+            };
+            members.push(member);
+        }
+        old.into_iter().for_each(|m| self.retire(m.target));
+        Group { settings: settings.clone(), route, members }
+    }
+
+    fn retire(&mut self, target: Arc<Target>) {
+        if self.former.len() < FORMER_MAX {
+            self.former.insert(target.id.clone(), target);
+        }
+    }
+
+    fn close_unwanted(&mut self, balancers: &[Balancer]) {
+        let stays = |address: &SocketAddr, open: &Open| {
+            balancers.iter().any(|b| b.listen.contains(address) && b.kind == open.kind)
+        };
+        let gone: Vec<SocketAddr> = self.open.iter().filter(|(a, o)| !stays(a, o)).map(|(a, _)| *a).collect();
+        for address in gone {
+            if let Some(open) = self.open.remove(&address) {
+                self.tell(|| Command::Close { number: open.number });
+            }
+        }
+    }
+
+    fn listen(&mut self, at: usize, address: SocketAddr) -> Listening {
+        let group = &self.groups[at];
+        let (balancer, kind, route) = (group.settings.name.clone(), group.settings.kind, group.route.clone());
+        if let Some(open) = self.open.get_mut(&address) {
+            let (number, bound) = (open.number, open.bound);
+            if open.balancer != balancer {
+                open.balancer.clone_from(&balancer);
+                self.tell(|| Command::Retarget { number, route: route.clone() });
+            }
+            return Listening { balancer, address: bound, error: None };
+        }
+        if kind == BalancerKind::Http {
+            let error = io::Error::new(io::ErrorKind::Unsupported, "type http is not served yet");
+            return Listening { balancer, address, error: Some(error) };
+        }
+        let sockets = match listen::open(address, self.mailboxes.len()) {
+            Ok(sockets) => sockets,
+            Err(error) => return Listening { balancer, address, error: Some(error) },
+        };
+        let bound = sockets.first().and_then(listen::local).unwrap_or(address);
+        self.numbers += 1;
+        let number = self.numbers;
+        for (mailbox, fd) in self.mailboxes.iter().zip(sockets) {
+            mailbox.post(Command::Listen { number, fd, address: bound, route: route.clone() });
+        }
+        self.open.insert(address, Open { number, balancer: balancer.clone(), kind, bound });
+        Listening { balancer, address: bound, error: None }
+    }
+
+    /// Who may use an address has changed: when it is gone, connections on it are reset.
+    pub fn holding(&mut self, vip: IpAddr, holding: Holding) {
+        if holding == Holding::Gone {
+            self.tell(|| Command::Gone(vip));
+        }
+    }
+
+    /// A backend may get traffic from now on, or not. Down cuts its connections where the balancer asks for that.
+    pub fn set_up(&mut self, id: &BackendId, up: bool) {
+        let Some((group, at)) = self.find(id) else { return };
+        let member = &mut group.members[at];
+        if member.up == up {
+            return;
+        }
+        member.up = up;
+        let cut = (!up && group.settings.cut_on_down).then(|| member.target.clone());
+        group.publish();
+        if let Some(target) = cut {
+            self.tell(|| Command::Cut(target.clone()));
+        }
+    }
+
+    /// The name of a backend leads there now (`None`: nowhere). Connections go on.
+    pub fn set_address(&mut self, id: &BackendId, address: Option<IpAddr>) {
+        let Some((group, at)) = self.find(id) else { return };
+        group.members[at].address = address.map(|ip| SocketAddr::new(ip, id.port));
+        group.publish();
+    }
+
+    fn find(&mut self, id: &BackendId) -> Option<(&mut Group, usize)> {
+        let group = self.groups.iter_mut().find(|g| g.settings.name == id.balancer)?;
+        let at = group.members.iter().position(|m| m.target.id == *id)?;
+        Some((group, at))
+    }
+
+    /// What the data path is doing now.
+    #[must_use]
+    pub fn snapshot(&self) -> View {
+        let member = |m: &Member| BackendView {
+            id: m.target.id.clone(),
+            up: m.up,
+            address: m.address,
+            counts: m.target.counts(),
+        };
+        View {
+            connections: self.limits.now(),
+            connections_max: self.limits.connections,
+            refused: self.groups.iter().map(|g| (g.settings.name.clone(), g.route.refused.load(Relaxed))).collect(),
+            backends: self.groups.iter().flat_map(|g| g.members.iter().map(member)).collect(),
+        }
+    }
+
+    /// Ends the workers, and with them every connection.
+    pub fn stop(&mut self) {
+        self.tell(|| Command::Stop);
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for mailbox in &self.mailboxes {
+            mailbox.post(command());
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Group {
+    /// Puts a new snapshot where workers find it.
+    fn publish(&self) {
+        let candidate = |m: &Member| Candidate {
+            weight: m.settings.weight,
+            backup: m.settings.backup,
+            up: m.up && m.address.is_some(),
+        };
+        let choice = |m: &Member| Choice { target: m.target.clone(), address: m.address };
+        let candidates: Vec<Candidate> = self.members.iter().map(candidate).collect();
+        let choices = self.members.iter().map(choice).collect();
+        self.route.snapshot.store(Arc::new(Snapshot { choices, order: Order::new(&candidates) }));
+    }
+}

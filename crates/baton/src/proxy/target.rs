@@ -1,0 +1,201 @@
+//! Backends as the data path sees them: an identity with counters that outlives every snapshot, and the snapshots.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+use baton_core::balance::Order;
+use tokio::sync::mpsc;
+
+/// Names a backend of a balancer for as long as the process lives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId {
+    /// The balancer's name.
+    pub balancer: String,
+    /// IP address or host name, as configured.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for BackendId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "{}/[{}]:{}", self.balancer, self.host, self.port)
+        } else {
+            write!(f, "{}/{}:{}", self.balancer, self.host, self.port)
+        }
+    }
+}
+
+/// Why a connection to a backend was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody listens there.
+    Refused,
+    /// It was reset while being made.
+    Reset,
+    /// No answer within the connect timeout.
+    TimedOut,
+    /// The network says that it cannot be reached.
+    Unreachable,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Refused => "connection refused",
+            Fault::Reset => "connection reset",
+            Fault::TimedOut => "no answer to a connect within 500 ms",
+            Fault::Unreachable => "unreachable",
+        })
+    }
+}
+
+/// What traffic told about a backend: each failed connect, and the first success after one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passive {
+    /// The backend.
+    pub backend: BackendId,
+    /// The outcome of a connect.
+    pub outcome: Result<(), Fault>,
+}
+
+/// How many passive results wait for the planner; more are dropped, since one in a burst tells as much as all of it.
+pub(super) const PASSIVE_MAX: usize = 1024;
+
+/// Where the data path leaves passive results.
+pub(super) type Reports = mpsc::Sender<Passive>;
+
+/// One worker's counters of one backend, alone on its cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Cell {
+    pub(super) connections: AtomicU64,
+    pub(super) active: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) to_backend: AtomicU64,
+    pub(super) to_client: AtomicU64,
+}
+
+impl Cell {
+    /// A connect to the backend worked; `bytes` of its client waited for that.
+    pub(super) fn connected(&self, bytes: usize) {
+        self.connections.fetch_add(1, Relaxed);
+        self.to_backend.fetch_add(bytes as u64, Relaxed);
+    }
+}
+
+/// The sums over all workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections (type http: requests) given to it so far.
+    pub connections: u64,
+    /// Those open now.
+    pub active: u64,
+    /// Connects that failed.
+    pub failures: u64,
+    /// Bytes from clients to the backend.
+    pub to_backend: u64,
+    /// Bytes from the backend to clients.
+    pub to_client: u64,
+}
+
+/// A backend that outlives snapshots.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) id: BackendId,
+    cells: Box<[Cell]>,
+    /// The last connect failed: the next success is worth telling.
+    failing: AtomicBool,
+}
+
+impl Target {
+    pub(super) fn new(id: BackendId, workers: usize) -> Target {
+        Target { id, cells: (0..workers).map(|_| Cell::default()).collect(), failing: AtomicBool::new(false) }
+    }
+
+    pub(super) fn cell(&self, worker: usize) -> &Cell {
+        &self.cells[worker]
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let sum =
+            |of: fn(&Cell) -> &AtomicU64| self.cells.iter().map(|c| of(c).load(Relaxed)).fold(0, u64::wrapping_add);
+        Counts {
+            connections: sum(|c| &c.connections),
+            active: sum(|c| &c.active),
+            failures: sum(|c| &c.failures),
+            to_backend: sum(|c| &c.to_backend),
+            to_client: sum(|c| &c.to_client),
+        }
+    }
+
+    /// A connect worked.
+    pub(super) fn connected(&self, reports: &Reports) {
+        if self.failing.load(Relaxed) && self.failing.swap(false, Relaxed) {
+            self.tell(Ok(()), reports);
+        }
+    }
+
+    /// A connect failed.
+    pub(super) fn failed(&self, worker: usize, fault: Fault, reports: &Reports) {
+        self.cell(worker).failures.fetch_add(1, Relaxed);
+        self.failing.store(true, Relaxed);
+        self.tell(Err(fault), reports);
+    }
+
+    fn tell(&self, outcome: Result<(), Fault>, reports: &Reports) {
+        // A full queue is not an error: the planner will have seen a thousand like it.
+        let _ = reports.try_send(Passive { backend: self.id.clone(), outcome });
+    }
+}
+
+/// A backend within a snapshot.
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    pub(super) target: Arc<Target>,
+    /// Where it is; `None`: its name is not resolved, so it is not in the order.
+    pub(super) address: Option<SocketAddr>,
+}
+
+/// What a balancer chooses from now. Replaced as a whole, never changed.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) choices: Vec<Choice>,
+    pub(super) order: Order,
+}
+
+/// A balancer as the data path sees it.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) snapshot: ArcSwap<Snapshot>,
+    /// Whose turn it is, for all cores.
+    turn: AtomicUsize,
+    /// Clients refused because no backend could be had.
+    pub(super) refused: AtomicU64,
+}
+
+impl Route {
+    pub(super) fn new() -> Route {
+        Route { snapshot: ArcSwap::default(), turn: AtomicUsize::new(0), refused: AtomicU64::new(0) }
+    }
+
+    /// The backend whose turn it is. `None`: all are dead, refuse.
+    pub(super) fn next(&self) -> Option<(Arc<Target>, SocketAddr)> {
+        let snapshot = self.snapshot.load();
+        let index = snapshot.order.at(self.turn.fetch_add(1, Relaxed))?;
+        let choice = &snapshot.choices[index];
+        Some((choice.target.clone(), choice.address?))
+    }
+
+    /// Another backend than those tried. Takes nobody's turn.
+    pub(super) fn after(&self, tried: impl Fn(&Arc<Target>) -> bool) -> Option<(Arc<Target>, SocketAddr)> {
+        let snapshot = self.snapshot.load();
+        let index = snapshot.order.after(self.turn.load(Relaxed), |i| tried(&snapshot.choices[i].target))?;
+        let choice = &snapshot.choices[index];
+        Some((choice.target.clone(), choice.address?))
+    }
+}

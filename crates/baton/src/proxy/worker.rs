@@ -1,0 +1,339 @@
+//! A worker: one thread, one epoll instance, its own listeners and its own connections.
+//!
+//! Everything is edge-triggered and registered once. Nothing is shared with other workers on the path of a byte; the
+//! control side leaves commands and rings an eventfd.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+
+use super::conn::{CONNECT_TIMEOUT, Conn, Context, Origin, Verdict};
+use super::flow::Lent;
+use super::limits::Limits;
+use super::listen;
+use super::slots::{Key, Slots, Token};
+use super::target::{Reports, Route, Target};
+
+/// Events taken at once.
+const EVENTS: usize = 256;
+/// Connections taken from one listener before others get their turn.
+const ACCEPTS: usize = 64;
+/// A listener that could not accept (no descriptor, no room) tries again after this long.
+const STARVED: Duration = Duration::from_millis(20);
+
+/// What the control side asks of a worker.
+pub(super) enum Command {
+    /// Accept on a new socket.
+    Listen { number: u32, fd: OwnedFd, address: SocketAddr, route: Arc<Route> },
+    /// Connections of this listener go elsewhere from now on.
+    Retarget { number: u32, route: Arc<Route> },
+    /// Serve those that wait, then close the listener.
+    Close { number: u32 },
+    /// Cut the connections of a backend.
+    Cut(Arc<Target>),
+    /// Reset the connections on an address.
+    Gone(IpAddr),
+    /// End the thread.
+    Stop,
+}
+
+/// Where commands are left.
+pub(super) struct Mailbox {
+    commands: Mutex<Vec<Command>>,
+    bell: OwnedFd,
+}
+
+impl Mailbox {
+    pub(super) fn new() -> io::Result<Mailbox> {
+        let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Mailbox { commands: Mutex::new(Vec::new()), bell })
+    }
+
+    pub(super) fn post(&self, command: Command) {
+        self.commands.lock().expect("nobody panics while holding it").push(command);
+        // A full counter has rung already.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    fn take(&self) -> Vec<Command> {
+        let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
+        std::mem::take(&mut *self.commands.lock().expect("nobody panics while holding it"))
+    }
+}
+
+struct Listener {
+    number: u32,
+    fd: OwnedFd,
+    origin: Rc<Origin>,
+    /// Connections wait that could not be accepted.
+    starved: bool,
+}
+
+pub(super) struct Worker {
+    number: usize,
+    epoll: OwnedFd,
+    mailbox: Arc<Mailbox>,
+    limits: Arc<Limits>,
+    reports: Reports,
+    lent: Lent,
+    listeners: Vec<Listener>,
+    conns: Slots<Conn>,
+    /// Connections that could go on.
+    ready: VecDeque<Key>,
+    /// When attempts to connect have taken too long, oldest first: all wait equally long.
+    ages: VecDeque<(Instant, Key, usize)>,
+    starved: Option<Instant>,
+    stopping: bool,
+}
+
+impl Worker {
+    pub(super) fn new(
+        number: usize,
+        pipes: usize,
+        mailbox: Arc<Mailbox>,
+        limits: Arc<Limits>,
+        reports: Reports,
+    ) -> io::Result<Worker> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        watch(&epoll, &mailbox.bell, Token::Wake, EventFlags::IN | EventFlags::ET)?;
+        Ok(Worker {
+            number,
+            epoll,
+            mailbox,
+            limits,
+            reports,
+            lent: Lent::new(pipes),
+            listeners: Vec::new(),
+            conns: Slots::new(),
+            ready: VecDeque::new(),
+            ages: VecDeque::new(),
+            starved: None,
+            stopping: false,
+        })
+    }
+
+    /// Works until told to stop.
+    pub(super) fn run(mut self) {
+        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; EVENTS];
+        while !self.stopping {
+            let timeout = self.timeout();
+            // The only error there is: interrupted by a signal.
+            let count = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()).unwrap_or_default();
+            for event in &events[..count] {
+                let (flags, data) = (event.flags, event.data);
+                self.event(Token::unpack(data.u64()), flags);
+            }
+            for _ in 0..self.ready.len() {
+                if let Some(key) = self.ready.pop_front() {
+                    self.step(key, |conn, with| conn.drive(with));
+                }
+            }
+            self.clock();
+        }
+    }
+
+    fn timeout(&self) -> Option<Timespec> {
+        if !self.ready.is_empty() {
+            return Some(Timespec::default());
+        }
+        let age = self.ages.front().map(|(at, _, _)| *at);
+        let next = [age, self.starved].into_iter().flatten().min()?;
+        let left = next.saturating_duration_since(Instant::now());
+        // Rounded up to whole milliseconds: waking up early would be waking up twice.
+        let millis = i64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i64::MAX);
+        Some(Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 })
+    }
+
+    fn event(&mut self, token: Token, flags: EventFlags) {
+        match token {
+            Token::Client(key) => self.step(key, |conn, with| conn.client_event(flags, with)),
+            Token::Backend(key) => self.step(key, |conn, with| conn.backend_event(flags, with)),
+            Token::Listener(number) => {
+                if let Some(at) = self.listeners.iter().position(|l| l.number == number) {
+                    self.accept(at, ACCEPTS);
+                }
+            }
+            Token::Wake => self.obey(),
+        }
+    }
+
+    /// What time brings.
+    fn clock(&mut self) {
+        if self.ages.is_empty() && self.starved.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some((at, key, attempt)) = self.ages.front().copied().filter(|(at, ..)| *at <= now) {
+            let _ = at;
+            self.ages.pop_front();
+            self.step(key, |conn, with| conn.aged(attempt, with));
+        }
+        if self.starved.is_some_and(|at| at <= now) {
+            self.starved = None;
+            for at in 0..self.listeners.len() {
+                if self.listeners[at].starved {
+                    self.accept(at, ACCEPTS);
+                }
+            }
+        }
+    }
+
+    /// Accepts what waits, at most `most`. Listeners are level-triggered: what is left over is reported again.
+    fn accept(&mut self, at: usize, most: usize) -> usize {
+        for taken in 0..most {
+            if !self.limits.enter() {
+                self.starve(at);
+                return taken;
+            }
+            let listener = &mut self.listeners[at];
+            match accept_with(&listener.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok(client) => {
+                    let origin = listener.origin.clone();
+                    self.begin(client, &origin);
+                }
+                Err(e) => {
+                    self.limits.leave();
+                    match e {
+                        Errno::AGAIN => {
+                            self.feed(at);
+                            return taken;
+                        }
+                        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
+                            self.starve(at);
+                            return taken;
+                        }
+                        // The client went away before it was accepted.
+                        _ => {}
+                    }
+                }
+            }
+        }
+        self.feed(at);
+        most
+    }
+
+    /// No room: the listener is not watched until a while has passed, lest it be reported again and again.
+    fn starve(&mut self, at: usize) {
+        let listener = &mut self.listeners[at];
+        if !listener.starved {
+            listener.starved = true;
+            let _ = epoll::delete(&self.epoll, &listener.fd);
+        }
+        self.starved.get_or_insert_with(|| Instant::now() + STARVED);
+    }
+
+    fn feed(&mut self, at: usize) {
+        let listener = &mut self.listeners[at];
+        if listener.starved {
+            listener.starved = false;
+            if watch(&self.epoll, &listener.fd, Token::Listener(listener.number), EventFlags::IN).is_err() {
+                self.starve(at);
+            }
+        }
+    }
+
+    fn begin(&mut self, client: OwnedFd, origin: &Rc<Origin>) {
+        let mut with = Context { worker: self.number, lent: &mut self.lent, reports: &self.reports };
+        let Some(conn) = Conn::begin(client, origin, &mut with) else {
+            self.limits.leave();
+            return;
+        };
+        let key = self.conns.insert(conn);
+        let Some(conn) = self.conns.get(key) else { return };
+        let watched = watch(&self.epoll, conn.backend(), Token::Backend(key), STREAM)
+            .and_then(|()| watch(&self.epoll, conn.client(), Token::Client(key), STREAM));
+        let attempt = conn.attempt();
+        if watched.is_err() {
+            return self.end(key, true);
+        }
+        self.ages.push_back((Instant::now() + CONNECT_TIMEOUT, key, attempt));
+    }
+
+    /// Lets a connection do something and draws the consequences.
+    fn step(&mut self, key: Key, act: impl FnOnce(&mut Conn, &mut Context<'_>) -> Verdict) {
+        let Some(conn) = self.conns.get(key) else { return };
+        let mut with = Context { worker: self.number, lent: &mut self.lent, reports: &self.reports };
+        match act(conn, &mut with) {
+            Verdict::Keep => {}
+            Verdict::Again => self.ready.push_back(key),
+            Verdict::Dialled => {
+                if watch(&self.epoll, conn.backend(), Token::Backend(key), STREAM).is_err() {
+                    return self.end(key, true);
+                }
+                self.ages.push_back((Instant::now() + CONNECT_TIMEOUT, key, conn.attempt()));
+            }
+            Verdict::Close => self.end(key, false),
+            Verdict::Reset => self.end(key, true),
+        }
+    }
+
+    fn end(&mut self, key: Key, broken: bool) {
+        if let Some(conn) = self.conns.remove(key) {
+            let mut with = Context { worker: self.number, lent: &mut self.lent, reports: &self.reports };
+            conn.end(broken, &mut with);
+            self.limits.leave();
+        }
+    }
+
+    fn obey(&mut self) {
+        for command in self.mailbox.take() {
+            match command {
+                Command::Listen { number, fd, address, route } => {
+                    let origin = Rc::new(Origin { route, address });
+                    // Watched like one that had no room: at once, and again should that fail.
+                    self.listeners.push(Listener { number, fd, origin, starved: true });
+                    self.feed(self.listeners.len() - 1);
+                }
+                Command::Retarget { number, route } => {
+                    if let Some(listener) = self.listeners.iter_mut().find(|l| l.number == number) {
+                        listener.origin = Rc::new(Origin { route, address: listener.origin.address });
+                    }
+                }
+                Command::Close { number } => self.close(number),
+                Command::Cut(target) => self.reset_all(|conn| Arc::ptr_eq(&conn.target, &target)),
+                Command::Gone(address) => self.reset_all(|conn| local(conn) == Some(address)),
+                Command::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    /// Closing a listener resets what waits in its queue, so that is accepted first. (Clients whose handshake is not
+    /// complete by then are refused, as they would be a moment later.)
+    fn close(&mut self, number: u32) {
+        if let Some(at) = self.listeners.iter().position(|l| l.number == number) {
+            while self.accept(at, ACCEPTS) == ACCEPTS {}
+            self.listeners.swap_remove(at);
+        }
+    }
+
+    fn reset_all(&mut self, which: impl Fn(&Conn) -> bool) {
+        for key in self.conns.keys() {
+            if self.conns.get(key).is_some_and(|conn| which(conn)) {
+                self.end(key, true);
+            }
+        }
+    }
+}
+
+/// Everything there is to know about a stream, once per change.
+const STREAM: EventFlags =
+    EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::PRI).union(EventFlags::ET);
+
+fn watch(epoll: &OwnedFd, fd: &OwnedFd, token: Token, flags: EventFlags) -> io::Result<()> {
+    Ok(epoll::add(epoll, fd, EventData::new_u64(token.pack()), flags)?)
+}
+
+/// The address at which the client reached us.
+fn local(conn: &Conn) -> Option<IpAddr> {
+    let address = conn.origin.address.ip();
+    if address.is_unspecified() { listen::local(conn.client()).map(|a| a.ip().to_canonical()) } else { Some(address) }
+}

@@ -1,0 +1,4 @@
+//! The data path over real sockets on the loopback interface.
+
+mod tcp;
+mod world;
