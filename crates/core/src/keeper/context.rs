@@ -69,7 +69,22 @@ impl Context<'_> {
 
     /// How long a candidate waits for each better one: long enough for two round trips, short beside the lease.
     pub(crate) fn stagger(&self) -> Duration {
-        (self.lease / 25).clamp(Duration::from_millis(3), Duration::from_millis(20))
+        let usual = (self.lease / 25).clamp(Duration::from_millis(3), Duration::from_millis(20));
+        usual.max(self.round_trip() * 2).min(self.lease / 2)
+    }
+
+    /// How long an answer of a quorum may take.
+    pub(crate) fn patience(&self, usual: Duration) -> Duration {
+        usual.max(self.round_trip() * 3).min(self.lease)
+    }
+
+    /// The time after which a quorum has answered, as measured.
+    fn round_trip(&self) -> Duration {
+        let mut trips: Vec<Duration> =
+            self.sessions.values().filter(|s| s.reachable).filter_map(|s| s.round_trip).collect();
+        trips.sort_unstable();
+        let others = self.voters.majority().saturating_sub(1);
+        trips.get(others.saturating_sub(1)).or(trips.last()).copied().unwrap_or(Duration::ZERO)
     }
 
     /// A random duration below `below`, from the seed.

@@ -81,6 +81,8 @@ pub(crate) struct Group {
     leaving: Option<Leaving>,
     leave_not_before: Time,
     offers: u32,
+    /// Failed attempts in a row.
+    tries: u32,
     /// Since when nothing but somebody else's grant keeps this node from trying.
     able: Option<Time>,
     /// Nobody else's grant is known to end later.
@@ -118,6 +120,7 @@ impl Group {
             leaving: None,
             leave_not_before: now,
             offers: 0,
+            tries: 0,
             able: None,
             free_at: Time::ZERO,
             not_before: now,
@@ -300,6 +303,7 @@ impl Group {
         self.hold = Hold::Held { end, since: cx.now };
         self.inherited = Time::ZERO;
         self.gains += 1;
+        self.tries = 0;
         self.kernel_refused = false;
         self.holder = Some((cx.me, end));
         let reason = if cx.alone { Reason::Alone } else { self.cause };
@@ -342,7 +346,12 @@ impl Group {
     /// The kernel's addresses follow the hold.
     fn keep_address(&mut self, cx: &mut Context<'_>) {
         let wanted = matches!(self.hold, Hold::Held { .. } | Hold::Shutting { .. } | Hold::Draining { .. });
-        let ops = address::diff(&self.vip, wanted, &self.actual);
+        // What a predecessor left with an open gate may be taken up again: it stays until that is decided.
+        let inherited = cx.now < self.inherited || matches!(self.hold, Hold::Opening { .. });
+        let mut ops = address::diff(&self.vip, wanted || inherited, &self.actual);
+        if !wanted {
+            ops.retain(|op| matches!(op, Op::Remove(_)));
+        }
         let valid = address::lifetime(cx.lease);
         let refresh = wanted && self.put_at.is_none_or(|t| cx.now >= t + valid / 2);
         let removes = ops.iter().any(|op| matches!(op, Op::Remove(_)));

@@ -43,7 +43,7 @@ pub(crate) enum Phase {
     /// Waits for promises.
     Preparing { since: Time, retry: Time, promised: BTreeSet<u8>, refused: BTreeSet<u8> },
     /// Has a majority of promises: proposes, then renews.
-    Proposing { since: Time, next: Time },
+    Proposing { since: Time, next: Time, refused: BTreeSet<u8> },
 }
 
 /// A candidate for one address.
@@ -81,7 +81,7 @@ impl Proposer {
             Phase::Idle => now,
             Phase::Preparing { since, .. } | Phase::Proposing { since, .. } => since,
         };
-        self.phase = Phase::Proposing { since, next };
+        self.phase = Phase::Proposing { since, next, refused: BTreeSet::new() };
         self.request = self.request.wrapping_add(1);
         if self.sent.len() == REQUESTS_MAX {
             self.sent.pop_front();
@@ -114,18 +114,25 @@ impl Proposer {
         }
     }
 
-    /// A voter refused. True when no quorum can promise any more.
+    /// A voter refused. True when no quorum can answer this request with yes any more.
     pub(crate) fn refuse(&mut self, voter: u8, request: u32, promised: Ballot, voters: usize, quorum: usize) -> bool {
         self.saw(promised);
         if request != self.request {
             return false;
         }
         match &mut self.phase {
-            Phase::Preparing { refused, .. } => {
+            Phase::Preparing { refused, .. } | Phase::Proposing { refused, .. } => {
                 refused.insert(voter);
-                voters - refused.len() < quorum
+                voters.saturating_sub(refused.len()) < quorum
             }
-            Phase::Idle | Phase::Proposing { .. } => false,
+            Phase::Idle => false,
+        }
+    }
+
+    /// Asks again sooner.
+    pub(crate) fn hasten(&mut self, at: Time) {
+        if let Phase::Preparing { retry, .. } = &mut self.phase {
+            *retry = at.min(*retry);
         }
     }
 
@@ -136,7 +143,7 @@ impl Proposer {
         }
     }
 
-    /// Goes on with a higher ballot without asking again: only for a node that holds (its grants keep others out).
+    /// Goes on with a higher ballot without asking for promises again: grants alone decide who holds.
     pub(crate) fn raise(&mut self, me: u8) {
         if self.ballot.round < self.round {
             self.round += 1;

@@ -51,8 +51,8 @@ pub(crate) struct Session {
     pub(crate) introduced: bool,
     /// When it was told all states last.
     pub(crate) told: Option<Time>,
-    /// Answer with a datagram even if the outbox is empty, to this incarnation.
-    greet: Option<u64>,
+    /// A datagram is due even if the outbox is empty.
+    greet: Option<Greeting>,
     greeted: Option<Time>,
 }
 
@@ -78,6 +78,15 @@ impl Window {
         self.seen |= bit;
         fresh.then_some(false)
     }
+}
+
+/// A datagram that is due: to whom, and whose stamp it echoes.
+#[derive(Clone, Copy, Debug)]
+enum Greeting {
+    /// To the incarnation that is known.
+    Known,
+    /// To one that does not know ours; its stamp comes back, so that it can prove to be the latest.
+    Stranger { incarnation: u64, stamp: u64, at: Time },
 }
 
 /// What a message turned out to be.
@@ -125,7 +134,7 @@ impl Session {
             introduced: false,
             told: None,
             silent: None,
-            greet: Some(0),
+            greet: Some(Greeting::Known),
             greeted: None,
         }
     }
@@ -143,7 +152,7 @@ impl Session {
         if h.receiver != mine {
             if self.greeted.is_none_or(|t| now.since(t) >= GREETING_GAP) {
                 self.greeted = Some(now);
-                self.greet = Some(h.sender);
+                self.greet = Some(Greeting::Stranger { incarnation: h.sender, stamp: h.stamp, at: now });
             }
             return Verdict::Greeting;
         }
@@ -191,9 +200,13 @@ impl Session {
 
     /// The fields of a header that depend on the receiver: its incarnation, echo and age. Takes a due greeting.
     pub(crate) fn address_to(&mut self, now: Time, header: &mut Header) {
-        header.receiver = self.greet.take().filter(|g| *g != 0).or(self.incarnation).unwrap_or(0);
+        let (receiver, echo) = match self.greet.take() {
+            Some(Greeting::Stranger { incarnation, stamp, at }) => (incarnation, Some((stamp, at))),
+            Some(Greeting::Known) | None => (self.incarnation.unwrap_or(0), self.stamp),
+        };
+        header.receiver = receiver;
         header.stamp = stamp(now);
-        if let Some((theirs, at)) = self.stamp {
+        if let Some((theirs, at)) = echo {
             header.echo = theirs;
             header.echo_age = u32::try_from(now.since(at).as_micros()).unwrap_or(u32::MAX);
         }
@@ -207,7 +220,7 @@ impl Session {
 
     /// A datagram is due.
     pub(crate) fn greet(&mut self) {
-        self.greet = self.greet.or(Some(0));
+        self.greet = self.greet.or(Some(Greeting::Known));
     }
 
     /// Something to tell it with the next datagram. Before its incarnation is known nothing would count.
@@ -287,6 +300,19 @@ mod tests {
         assert!(!s.greeting_due(), "too soon");
         s.receive(at(7), &message(7, 0, 3, 0), ME);
         assert!(s.greeting_due());
+    }
+
+    /// A very late message of a predecessor must not make a restarted peer unbelievable for good.
+    #[test]
+    fn a_late_message_of_a_predecessor_does_not_deafen() {
+        let mut s = session();
+        s.receive(at(10), &message(5, ME, 1, 0), ME);
+        s.receive(at(20), &message(5, ME, 2, 0), ME);
+        s.receive(at(21), &Header { stamp: 77, ..message(6, 0, 1, 0) }, ME);
+        let mut reply = message(ME, 0, 1, 0);
+        s.address_to(at(21), &mut reply);
+        assert_eq!((reply.receiver, reply.echo), (6, 77));
+        assert!(matches!(s.receive(at(22), &message(6, ME, 2, reply.stamp), ME), Verdict::Current { first: true, .. }));
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Group {
             self.offers = self.offers.wrapping_add(1);
             let request = self.offers;
             cx.post.push((To::One(to), Record::Offer { vip: self.vip.address, request }));
-            self.leaving = Some(Leaving { reason, to, request, until: cx.now + OFFER_WAIT, tried });
+            self.leaving = Some(Leaving { reason, to, request, until: cx.now + cx.patience(OFFER_WAIT), tried });
         } else if goes_anyway(reason) {
             self.begin_shutting(cx, reason, None);
         } else {

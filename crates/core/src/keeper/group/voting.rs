@@ -6,6 +6,9 @@ use super::{Effect, Reason, SocketAddr, Time, To};
 /// A candidate whose lease is expected to end waits so much longer: the voters' clocks are not quite ours.
 const GRACE: Duration = Duration::from_millis(1);
 
+/// A successor asks so often before it thinks that the hand-over went wrong.
+const HANDED_OVER_TRIES: u32 = 5;
+
 /// Who sent a record.
 #[derive(Clone, Copy)]
 pub(crate) struct From {
@@ -30,15 +33,13 @@ impl Group {
                 if !self.may_try(cx) {
                     self.proposer.abandon();
                 } else if cx.now >= retry {
-                    self.back_off(cx);
+                    self.again_or_back_off(cx);
                 }
             }
-            Phase::Proposing { since, next } => {
+            Phase::Proposing { since, next, .. } => {
                 let renewing = matches!(self.hold, Hold::Held { .. } | Hold::Opening { .. });
-                let fails = self.hold == Hold::None && cx.now >= since + cx.lease;
-                if fails {
-                    self.release(cx, None);
-                    self.not_before = cx.now + cx.jitter(cx.lease);
+                if self.hold == Hold::None && cx.now >= since + cx.patience(cx.lease / 4) {
+                    self.back_off(cx);
                 } else if cx.now >= next && (renewing || self.hold == Hold::None) {
                     self.propose(cx);
                 }
@@ -51,9 +52,9 @@ impl Group {
         match self.proposer.phase {
             Phase::Idle => self.attempt_at(cx),
             Phase::Preparing { retry, .. } => Some(retry),
-            Phase::Proposing { next, since } => match self.hold {
+            Phase::Proposing { next, since, .. } => match self.hold {
                 Hold::Held { .. } | Hold::Opening { .. } => Some(next),
-                Hold::None => Some(next.min(since + cx.lease)),
+                Hold::None => Some(next.min(since + cx.patience(cx.lease / 4))),
                 Hold::Shutting { .. } | Hold::Draining { .. } => None,
             },
         }
@@ -98,7 +99,7 @@ impl Group {
     }
 
     fn prepare(&mut self, cx: &mut Context<'_>) {
-        let wait = (cx.lease / 10).clamp(Duration::from_millis(10), Duration::from_millis(100));
+        let wait = cx.patience((cx.lease / 10).clamp(Duration::from_millis(10), Duration::from_millis(100)));
         self.proposer.saw(self.acceptor.promised());
         let request = self.proposer.prepare(cx.now, cx.voters.me(), cx.now + wait);
         let ballot = self.proposer.ballot;
@@ -119,10 +120,27 @@ impl Group {
         }
     }
 
-    /// Another try later, at a random time: so two candidates do not meet again.
+    /// Another try later, at a random time, later after each failure: so two candidates do not meet again. What voters
+    /// granted meanwhile is released (the gate was never opened).
     fn back_off(&mut self, cx: &mut Context<'_>) {
-        self.proposer.abandon();
-        self.not_before = cx.now + cx.stagger() / 2 + cx.jitter(cx.stagger() * 2);
+        match self.proposer.phase {
+            // Unless a gate is still to be confirmed shut.
+            Phase::Proposing { .. } if self.pending == 0 => self.release(cx, None),
+            _ => self.proposer.abandon(),
+        }
+        let window = (cx.stagger() * 2 * (1 << self.tries.min(4))).min(cx.lease / 2);
+        self.tries = self.tries.saturating_add(1);
+        self.not_before = cx.now + cx.stagger() / 2 + cx.jitter(window);
+    }
+
+    /// The release of the last holder may reach some voters after this successor's question: ask those again at once.
+    fn again_or_back_off(&mut self, cx: &mut Context<'_>) {
+        if self.cause == Reason::HandedOver && self.tries < HANDED_OVER_TRIES {
+            self.tries += 1;
+            self.prepare(cx);
+        } else {
+            self.back_off(cx);
+        }
     }
 
     /// Tells all voters to forget the grant. Only ever with the gate shut.
@@ -231,6 +249,11 @@ impl Group {
         remaining: Duration,
     ) {
         let hopeless = self.proposer.refuse(from.index, request, promised, cx.voters.len(), cx.quorum);
+        let releasing = self.cause == Reason::HandedOver && holder == self.holder.map(|(h, _)| h);
+        if why == Refusal::Held && self.hold == Hold::None && releasing && self.tries < HANDED_OVER_TRIES {
+            self.proposer.hasten(cx.now + cx.patience(super::RELEASE_GAP));
+            return;
+        }
         if why == Refusal::Held && self.hold == Hold::None {
             self.free_at = self.free_at.max(cx.now + remaining);
             if let Some(h) = holder.filter(|h| *h != cx.me) {
@@ -240,9 +263,13 @@ impl Group {
         if let (true, Refusal::Held, Hold::Held { since, .. }) = (cx.alone, why, self.hold) {
             // Others have a majority: a node that holds without one yields at once.
             self.lose(cx, Reason::NoMajority, since);
-        } else if why == Refusal::Promised && self.hold != Hold::None {
+        } else if why == Refusal::Promised && matches!(self.proposer.phase, Phase::Proposing { .. }) {
             self.proposer.raise(cx.voters.me());
-        } else if hopeless {
+            if self.hold == Hold::None && hopeless && self.tries < HANDED_OVER_TRIES {
+                self.tries += 1;
+                self.propose(cx);
+            }
+        } else if hopeless && self.hold == Hold::None {
             self.back_off(cx);
         }
     }
@@ -262,6 +289,7 @@ impl Group {
         self.cause = Reason::HandedOver;
         let wait = if successor.is_none_or(|s| s == cx.me) { Duration::ZERO } else { cx.stagger() * 2 };
         self.free_at = cx.now + wait;
+        self.tries = 0;
         if successor == Some(cx.me) {
             self.not_before = cx.now;
             if self.may_try(cx) {
