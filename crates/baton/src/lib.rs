@@ -3,7 +3,11 @@
 
 pub mod admin;
 pub mod cli;
+pub mod daemon;
+pub mod keeper;
 pub mod log;
+pub mod markers;
+pub mod planner;
 pub mod proxy;
 
 /// This version.

@@ -29,13 +29,13 @@ pub fn markers() -> Result<Markers, TableError> {
     run(async |connection| read(connection).await.map(|chains| parse(&chains)))
 }
 
-/// Remembers something. Of leases the longest stays.
+/// Remembers something. A lease takes the place of the one before, longer or not: which one must stay is the caller's to know.
 pub fn mark(marker: Marker) -> Result<(), TableError> {
     run(async move |connection| {
         let known = read(connection).await?;
         let have = parse(&known);
         let name = match marker {
-            Marker::LongestLease(lease) if have.longest_lease.is_some_and(|longest| longest >= lease) => return Ok(()),
+            Marker::LongestLease(lease) if have.longest_lease == Some(lease) => return Ok(()),
             Marker::LongestLease(lease) => format!("{LEASE}{}", lease.as_nanos().div_ceil(1_000_000)),
             Marker::MajoritySeen if have.majority_seen => return Ok(()),
             Marker::MajoritySeen => MAJORITY.to_owned(),
@@ -47,7 +47,7 @@ pub fn mark(marker: Marker) -> Result<(), TableError> {
         }
         let chain = Chain::new(TABLE, name.as_str()).map_err(|source| failed("name a marker", source))?;
         transaction = transaction.add_chain(chain.family(Family::Inet));
-        for old in known.iter().filter(|old| old.starts_with(LEASE) && name.starts_with(LEASE)) {
+        for old in known.iter().filter(|old| old.starts_with(LEASE) && name.starts_with(LEASE) && **old != name) {
             transaction = transaction.del_chain(TABLE, old, Family::Inet);
         }
         transaction.commit(connection).await.map_err(|source| failed("write a marker", source))

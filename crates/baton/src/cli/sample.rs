@@ -1,0 +1,31 @@
+//! `baton sample config|manifest`: something to start from.
+
+use std::process::ExitCode;
+
+use baton_config::{ManifestArgs, StartArgs, sample_config, sample_manifest};
+
+use super::args::Sample;
+use super::load;
+use super::output::{REFUSED, complain, print};
+
+/// Prints it.
+pub(super) fn run(what: &Sample, as_kube_vip: bool) -> ExitCode {
+    match what {
+        Sample::Config(flags) => {
+            let args = StartArgs { flags: flags.given.clone() };
+            match sample_config(&args, &load::environment(), as_kube_vip) {
+                Ok(text) => print(&text),
+                Err(messages) => {
+                    complain(&load::text(&messages));
+                    ExitCode::from(REFUSED)
+                }
+            }
+        }
+        Sample::Manifest { image } => {
+            let ours = format!("baton:{}", crate::VERSION);
+            let image = image.as_deref().unwrap_or(&ours);
+            let name = if as_kube_vip { "kube-vip" } else { "baton" };
+            print(&sample_manifest(&ManifestArgs { image, name, command: None }))
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `baton status`: asks the daemon of this network namespace and shows its answer.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::args::Status;
+use super::output::{FAILED, fail, print};
+use crate::admin::document::Document;
+use crate::admin::{socket, table};
+
+/// Between two pictures of `--watch`.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Clears the screen and goes to its first line.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+pub(super) fn run(options: &Status) -> ExitCode {
+    if !options.watch {
+        return match picture(options) {
+            Ok(text) => print(&text),
+            Err(why) => fail(FAILED, &why),
+        };
+    }
+    loop {
+        let text = picture(options).unwrap_or_else(|why| format!("{why}\n"));
+        // JSON is for programs: one document per line, no screen.
+        let shown = if options.json { print(&text) } else { print(&format!("{CLEAR}{text}")) };
+        if shown != ExitCode::SUCCESS {
+            return shown;
+        }
+        std::thread::sleep(PERIOD);
+    }
+}
+
+fn picture(options: &Status) -> Result<String, String> {
+    let namespace = socket::own_namespace().map_err(|e| format!("the network namespace: {e}"))?;
+    let path = socket::path(&options.run_dir, namespace);
+    let text = socket::ask(&path).map_err(|e| absent(&options.run_dir, &path, &e))?;
+    if options.json {
+        return Ok(text);
+    }
+    let document: Document = serde_json::from_str(&text).map_err(|e| format!("{}: its answer: {e}", path.display()))?;
+    Ok(table::render(&document))
+}
+
+/// Why there is no answer, and where there may be one.
+fn absent(run_dir: &Path, path: &Path, e: &std::io::Error) -> String {
+    let mut text = match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("no `baton start` runs in this network namespace (there is no {})", path.display())
+        }
+        std::io::ErrorKind::ConnectionRefused => {
+            format!("the `baton start` of this network namespace has died ({} is left of it)", path.display())
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("{}: {e}: only the user of the daemon may ask it", path.display())
+        }
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
+            format!("{}: the daemon does not answer", path.display())
+        }
+        _ => format!("{}: {e}", path.display()),
+    };
+    let others: Vec<String> = fs::read_dir(run_dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|p| p.extension().is_some_and(|x| x == "sock") && p != path)
+        .map(|p| p.display().to_string())
+        .collect();
+    if !others.is_empty() {
+        text.push_str(&format!("; other network namespaces: {}", others.join(", ")));
+    }
+    text
+}

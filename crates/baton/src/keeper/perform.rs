@@ -1,0 +1,139 @@
+//! Effects become system calls, in order; what a gate operation achieved goes back to the machine at once.
+
+use std::collections::VecDeque;
+use std::fmt::Display;
+
+use baton_core::keeper::{Effect, Event, GateDone, GateOp, Level};
+use baton_core::settings::Vip;
+use baton_net::clock;
+
+use super::Report;
+use super::thread::Thread;
+
+/// Failures remembered so that they are told once.
+const TROUBLES: usize = 1024;
+
+impl Thread {
+    /// Hands an event to the machine and performs what it asks for, in the order in which it was decided. What a gate
+    /// operation achieved goes back when the rest of its step is performed.
+    pub(super) fn event(&mut self, event: Event) {
+        let mut answers = VecDeque::from([event]);
+        while let Some(event) = answers.pop_front() {
+            let mut effects = Vec::new();
+            self.keeper.handle(clock::now(), event, &mut effects);
+            answers.extend(effects.into_iter().filter_map(|effect| self.perform(effect)));
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Send { to, bytes } => {
+                if let Some(udp) = &self.world.udp {
+                    let sent = udp.send_to(&bytes, to);
+                    self.outcome(sent, || format!("sending to {to}"));
+                }
+            }
+            Effect::Gate { vip, op } => {
+                let done = self.gate(&vip, op);
+                return Some(Event::Gate { vip: vip.address, done });
+            }
+            Effect::Guard { vips, timeout } => {
+                let mut guarded = self.world.gates.guard(&vips, timeout);
+                if guarded.is_err() && self.repair_table() {
+                    guarded = self.world.gates.guard(&vips, timeout);
+                }
+                self.outcome(guarded, || "guarding the addresses".to_owned());
+            }
+            Effect::PutAddress { vip, valid } => {
+                let put = self.world.rtnl.put_address(&vip, valid);
+                self.outcome(put, || format!("adding {} to {}", vip.address, vip.interface));
+            }
+            Effect::RemoveAddress { interface, address, prefix } => {
+                let removed = self.world.rtnl.remove_address(&interface, address, prefix);
+                self.outcome(removed, || format!("removing {address} from {interface}"));
+            }
+            Effect::Announce { vip } => self.on_link("announcing", &vip, |packet, vip| packet.announce(vip)),
+            Effect::Probe { vip } => self.on_link("probing", &vip, |packet, vip| packet.probe(vip)),
+            Effect::Holding { vip, holding } => self.reports.send(Report::Holding(vip, holding)),
+            Effect::Remember(marker) => self.reports.send(Report::Remember(marker)),
+            Effect::Note(note) => self.reports.send(Report::Note(note)),
+            Effect::Stopped => {
+                self.stopped = true;
+            }
+        }
+        None
+    }
+
+    /// One gate operation. When the table itself is gone, somebody flushed the rules of the host: they are put back, what
+    /// is held first, and the operation is tried once more.
+    fn gate(&mut self, vip: &Vip, op: GateOp) -> GateDone {
+        let mut done = self.world.gates.apply(vip, op);
+        if done == GateDone::Failed && self.repair_table() {
+            done = self.world.gates.apply(vip, op);
+        }
+        match done {
+            GateDone::Open { end } => {
+                self.open.insert(vip.address, (vip.clone(), end));
+            }
+            GateDone::AnswerShut | GateDone::Shut | GateDone::Lost | GateDone::Failed => {
+                self.open.remove(&vip.address);
+            }
+        }
+        done
+    }
+
+    /// Puts the tables back when they are gone or not whole. `true`: they were, and are whole again.
+    pub(super) fn repair_table(&mut self) -> bool {
+        if self.world.gates.intact(&self.world.vips) {
+            return false;
+        }
+        let before = clock::now();
+        let held: Vec<_> = self.open.values().filter(|(_, end)| *end > before).cloned().collect();
+        let repaired = self.world.gates.repair(&self.world.vips, &held);
+        let works = repaired.is_ok();
+        if works {
+            let took = clock::now().since(before).as_secs_f64() * 1e3;
+            let line = format!("the nftables tables were removed by somebody else: put back (took {took:.1} ms)");
+            self.reports.log(Level::Warn, line);
+        }
+        self.outcome(repaired, || "putting the nftables tables back".to_owned());
+        works
+    }
+
+    fn on_link(
+        &mut self,
+        what: &'static str,
+        vip: &Vip,
+        send: impl Fn(&mut baton_net::packet::Packet, &Vip) -> std::io::Result<()>,
+    ) {
+        let sent = match self.world.packets.get_mut(&vip.interface) {
+            Some(packet) => send(packet, vip),
+            None => Err(std::io::ErrorKind::NotConnected.into()),
+        };
+        self.outcome(sent, || format!("{what} {} on {}", vip.address, vip.interface));
+    }
+
+    /// Tells a failure when it is new, and its end.
+    pub(super) fn outcome<T, E: Display>(&mut self, result: Result<T, E>, what: impl FnOnce() -> String) {
+        match result {
+            Ok(_) if self.troubles.is_empty() => {}
+            Ok(_) => {
+                let what = what();
+                if self.troubles.remove(&what).is_some() {
+                    self.reports.log(Level::Info, format!("{what}: works again"));
+                }
+            }
+            Err(e) => {
+                let (what, why) = (what(), e.to_string());
+                if self.troubles.get(&what) == Some(&why) {
+                    return;
+                }
+                self.reports.log(Level::Warn, format!("{what}: {why}"));
+                if self.troubles.len() >= TROUBLES {
+                    self.troubles.clear();
+                }
+                self.troubles.insert(what, why);
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The loop: wait until something can be read or a deadline passes, turn it into events, in a fixed order.
+//!
+//! Datagrams come first, because a renewal may be among them; a deadline that is due goes before each of them; what the
+//! kernel and the planner have to say comes after, in bounded batches, so that no flood of one kind starves another.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, UdpSocket};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use baton_core::keeper::{Event, GateOp, Keeper};
+use baton_core::settings::{Ownership, Vip};
+use baton_core::time::Time;
+use baton_net::clock;
+use baton_net::gate::Gates;
+use baton_net::monitor::Monitor;
+use baton_net::packet::Packet;
+use baton_net::rtnl::Rtnl;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::mpsc;
+
+use super::reports::Reports;
+use super::{Command, Report};
+
+/// Datagrams taken in one round.
+const DATAGRAMS: usize = 64;
+/// Longer than any message of the peers.
+const DATAGRAM_MAX: usize = 2048;
+/// Commands taken in one round.
+const COMMANDS: usize = 16;
+/// Batches of claims taken from one interface in one round.
+const CLAIMS: usize = 16;
+/// How soon a full report queue is tried again.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// The sockets that the thread owns. All are opened before it starts, so that what is missing is refused at once.
+pub struct World {
+    /// The peers' port; `None` without peers.
+    pub udp: Option<UdpSocket>,
+    /// Gates of the addresses.
+    pub gates: Gates,
+    /// Addresses of the host.
+    pub rtnl: Rtnl,
+    /// What the kernel tells about links and addresses.
+    pub monitor: Monitor,
+    /// The addresses' links.
+    pub packets: BTreeMap<String, Packet>,
+    /// The addresses.
+    pub vips: Vec<Vip>,
+}
+
+pub(super) struct Thread {
+    pub(super) keeper: Keeper,
+    pub(super) world: World,
+    pub(super) reports: Reports,
+    /// Ends of the gates that are open, as the kernel confirmed them.
+    pub(super) open: BTreeMap<IpAddr, (Vip, Time)>,
+    /// What went wrong last, by what was tried: told when it changes, not every time.
+    pub(super) troubles: BTreeMap<String, String>,
+    pub(super) stopped: bool,
+    inbox: Receiver<Command>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Thread {
+    pub(super) fn new(
+        keeper: Keeper,
+        world: World,
+        inbox: Receiver<Command>,
+        wake: Arc<OwnedFd>,
+        outbox: mpsc::Sender<Report>,
+    ) -> Thread {
+        let reports = Reports::new(outbox);
+        let (open, troubles) = (BTreeMap::new(), BTreeMap::new());
+        Thread { keeper, world, reports, open, troubles, stopped: false, inbox, wake }
+    }
+
+    pub(super) fn run(mut self) {
+        self.tick();
+        while !self.stopped {
+            self.wait();
+            self.datagrams();
+            self.kernel();
+            self.claims();
+            if self.commands().is_break() {
+                return self.leave();
+            }
+            self.tick();
+        }
+        self.remove_tables();
+        self.reports.send(Report::Stopped);
+        while self.reports.flush() {
+            std::thread::sleep(RETRY);
+        }
+    }
+
+    fn remove_tables(&mut self) {
+        let removed = self.world.gates.remove();
+        self.outcome(removed, || "removing the nftables tables".to_owned());
+    }
+
+    /// Sleeps until something can be read or a deadline passes.
+    fn wait(&mut self) {
+        let now = clock::now();
+        let waiting = self.reports.flush();
+        let until = self.keeper.deadline().map(|t| t.left(now));
+        let timeout = if waiting { Some(until.map_or(RETRY, |t| t.min(RETRY))) } else { until };
+        let timeout = timeout.and_then(|d| Timespec::try_from(d).ok());
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.world.monitor.as_fd(), PollFlags::IN),
+        ];
+        if let Some(udp) = &self.world.udp {
+            fds.push(PollFd::from_borrowed_fd(udp.as_fd(), PollFlags::IN));
+        }
+        fds.extend(self.world.packets.values().map(|p| PollFd::from_borrowed_fd(p.as_fd(), PollFlags::IN)));
+        match poll(&mut fds, timeout.as_ref()) {
+            // A signal in between is no matter: the round finds nothing to read.
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => {
+                self.outcome(Err::<(), _>(e), || "waiting for events".to_owned());
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// A deadline that has passed goes before everything else.
+    fn tick(&mut self) {
+        if self.keeper.deadline().is_some_and(|t| t <= clock::now()) {
+            self.event(Event::Tick);
+        }
+    }
+
+    fn datagrams(&mut self) {
+        let mut buffer = [0; DATAGRAM_MAX];
+        for _ in 0..DATAGRAMS {
+            self.tick();
+            let Some(udp) = &self.world.udp else { return };
+            match udp.recv_from(&mut buffer) {
+                Ok((n, from)) => self.event(Event::Datagram { from, bytes: buffer[..n].to_vec() }),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return self.outcome(Err::<(), _>(e), || "receiving from peers".to_owned()),
+            }
+        }
+    }
+
+    /// Links and addresses. After a lost notification everything is read again.
+    fn kernel(&mut self) {
+        match self.world.monitor.read() {
+            Ok(events) => {
+                for event in events {
+                    self.link_may_be_new(&event);
+                    self.event(event);
+                    self.tick();
+                }
+            }
+            Err(baton_net::monitor::Overflow) => self.read_again(),
+        }
+    }
+
+    /// Everything about the host, as after a start.
+    fn read_again(&mut self) {
+        match self.world.rtnl.links() {
+            Ok(links) => links.into_iter().for_each(|link| self.event(Event::Link(link))),
+            Err(e) => self.outcome(Err::<(), _>(e), || "reading the links".to_owned()),
+        }
+        match self.world.rtnl.addresses() {
+            Ok(addresses) => self.event(Event::Addresses(addresses)),
+            Err(e) => self.outcome(Err::<(), _>(e), || "reading the addresses".to_owned()),
+        }
+    }
+
+    /// A link of ours that comes back may be another device under the same name: its packet socket and its chains are
+    /// gone with the old one.
+    fn link_may_be_new(&mut self, event: &Event) {
+        let Event::Link(link) = event else { return };
+        if !link.up || !self.world.vips.iter().any(|v| v.interface == link.name) {
+            return;
+        }
+        match self.world.packets.get_mut(&link.name) {
+            Some(packet) => {
+                let refreshed = packet.refresh();
+                self.outcome(refreshed, || format!("listening on {}", link.name));
+            }
+            None => self.open_packet(&link.name),
+        }
+        self.repair_table();
+    }
+
+    /// Other hosts that answer or announce.
+    fn claims(&mut self) {
+        let mut heard = Vec::new();
+        for (interface, packet) in &mut self.world.packets {
+            for _ in 0..CLAIMS {
+                // A link that is gone tells so by its own event.
+                let claims = packet.read().unwrap_or_default();
+                if claims.is_empty() {
+                    break;
+                }
+                heard.extend(claims.into_iter().map(|c| (interface.clone(), c)));
+            }
+        }
+        for (interface, claim) in heard {
+            let ours = |v: &Vip| v.address == claim.address && v.interface == interface;
+            if self.world.vips.iter().any(ours) {
+                self.event(Event::Claimed { vip: claim.address, mac: claim.mac });
+                self.tick();
+            }
+        }
+    }
+
+    fn commands(&mut self) -> ControlFlow<()> {
+        let mut count = [0; 8];
+        // Only clears the eventfd; whether it was set makes no difference.
+        let _ = rustix::io::read(&self.wake, &mut count);
+        for taken in 0..COMMANDS {
+            match self.inbox.try_recv() {
+                Ok(Command::Event(event)) => self.event(event),
+                Ok(Command::Tables(vips, answer)) => {
+                    let installed = self.world.gates.install(&vips).map_err(|e| e.to_string());
+                    if installed.is_ok() {
+                        self.world.vips = vips;
+                    }
+                    let _ = answer.send(installed);
+                }
+                Ok(Command::Configure(settings, udp)) => self.configure(*settings, udp),
+                Ok(Command::Status(answer)) => {
+                    // Whoever asked may have given up.
+                    let _ = answer.send(self.keeper.status(clock::now()));
+                }
+                Ok(Command::Leave) | Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
+                Err(TryRecvError::Empty) => return ControlFlow::Continue(()),
+            }
+            self.tick();
+            if taken + 1 == COMMANDS {
+                // The rest comes after the next round of datagrams.
+                let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn configure(&mut self, settings: Ownership, udp: Option<UdpSocket>) {
+        if udp.is_some() || settings.local.is_none() {
+            self.world.udp = udp;
+        }
+        let interfaces: Vec<String> = settings.vips.iter().map(|v| v.interface.clone()).collect();
+        // Sockets of interfaces that are no longer asked for stay: a hand-over may need them.
+        for interface in interfaces {
+            self.open_packet(&interface);
+        }
+        self.event(Event::Configure(settings));
+    }
+
+    /// Opens the link's packet socket, or tells the one that is there what to watch.
+    pub(super) fn open_packet(&mut self, interface: &str) {
+        let vips = &self.world.vips;
+        let opened = match self.world.packets.get_mut(interface) {
+            Some(packet) => packet.watch(vips),
+            None => Packet::open(interface).and_then(|mut packet| {
+                packet.watch(vips)?;
+                self.world.packets.insert(interface.to_owned(), packet);
+                Ok(())
+            }),
+        };
+        self.outcome(opened, || format!("listening on {interface}"));
+    }
+
+    /// Out at once: the gates first, then the addresses.
+    fn leave(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        for (vip, _) in open.values() {
+            let _ = self.world.gates.apply(vip, GateOp::Shut);
+        }
+        for vip in self.world.vips.clone() {
+            let _ = self.world.gates.apply(&vip, GateOp::Shut);
+            let _ = self.world.rtnl.remove_address(&vip.interface, vip.address, vip.prefix);
+        }
+        self.remove_tables();
+        let _ = self.reports.flush();
+    }
+}

@@ -1,0 +1,45 @@
+//! The way out when the keeper's thread cannot do it any more: it panicked, or hangs.
+
+use baton_core::keeper::GateOp;
+use baton_core::settings::Vip;
+use baton_net::gate::Gates;
+use baton_net::rtnl::Rtnl;
+
+/// Shuts every gate and removes every address, on sockets of its own. Tables that still belong to the thread's socket
+/// cannot be removed: their gates end by themselves. Goes on after a failure and returns all of them.
+#[must_use]
+pub fn withdraw(vips: &[Vip], fence: bool) -> Vec<String> {
+    let mut failures = Vec::new();
+    match Gates::open(fence) {
+        Ok(mut gates) => {
+            for vip in vips {
+                gates.apply(vip, GateOp::Shut);
+            }
+            if let Err(e) = gates.remove() {
+                failures.push(format!("the nftables tables: {e}"));
+            }
+        }
+        Err(e) => failures.push(format!("the gates: {e}")),
+    }
+    match remove_marked(vips) {
+        Ok(more) => failures.extend(more),
+        Err(e) => failures.push(format!("the addresses: {e}")),
+    }
+    failures
+}
+
+/// Only what carries our mark: the same address of somebody else's making stays.
+fn remove_marked(vips: &[Vip]) -> std::io::Result<Vec<String>> {
+    let mut rtnl = Rtnl::open()?;
+    let mut failures = Vec::new();
+    for found in rtnl.addresses()? {
+        let ours = |v: &Vip| v.address == found.address && v.interface == found.interface;
+        if !found.mine || !vips.iter().any(ours) {
+            continue;
+        }
+        if let Err(e) = rtnl.remove_address(&found.interface, found.address, found.prefix) {
+            failures.push(format!("{} on {}: {e}", found.address, found.interface));
+        }
+    }
+    Ok(failures)
+}

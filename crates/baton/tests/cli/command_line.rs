@@ -1,0 +1,131 @@
+//! Arguments, output, exit codes.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::harness::{BATON, baton, run};
+
+/// A link to the program under another name.
+fn link(dir: &tempfile::TempDir, name: &str) -> PathBuf {
+    let path = dir.path().join(name);
+    symlink(BATON, &path).expect("a link");
+    path
+}
+
+#[test]
+fn help_and_version_are_answers_and_nonsense_is_refused() {
+    let help = baton(&["--help"]);
+    assert_eq!(help.code, 0, "{help:?}");
+    for command in ["start", "check", "schema", "sample", "status", "cleanup", "demo", "version", "completion", "man"] {
+        assert!(help.out.contains(&format!("\n  {command} ")), "{command} is not in {}", help.out);
+    }
+    assert!(help.out.contains("2 refused"), "exit codes are documented: {}", help.out);
+    let version = baton(&["version"]);
+    assert_eq!((version.code, version.out.starts_with("baton 0.")), (0, true), "{version:?}");
+    let nonsense: [&[&str]; 5] = [&[], &["nonsense"], &["start", "--nonsense"], &["check"], &["sample"]];
+    for args in nonsense {
+        let ran = baton(args);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}: {ran:?}");
+        assert!(ran.err.contains("Usage:"), "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn generated_texts() {
+    let completion = baton(&["completion", "bash"]);
+    assert_eq!((completion.code, completion.out.contains("_baton()")), (0, true));
+    let man = baton(&["man"]);
+    assert_eq!(man.code, 0);
+    assert!(man.out.contains(".TH baton 1") && man.out.contains(".TH baton-start 1"), "{}", man.out);
+    let schema = baton(&["schema"]);
+    assert_eq!(schema.code, 0);
+    let value: serde_json::Value = serde_json::from_str(&schema.out).expect("JSON");
+    assert!(value["properties"]["localPeer"].is_object(), "{value}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut child =
+        Command::new(BATON).arg("schema").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    let full = Command::new(BATON).arg("schema").stdout(fs::File::create("/dev/full").expect("it is there")).output();
+    assert_eq!(full.expect("it runs").status.code(), Some(1), "a full disk is a failure");
+}
+
+#[test]
+fn kube_vip_by_link_and_by_first_argument() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let kube_vip = link(&dir, "kube-vip");
+    let version = run(&kube_vip, &["version"]);
+    let lines: Vec<&str> = version.out.lines().collect();
+    assert_eq!(lines.len(), 3, "{version:?}");
+    assert_eq!(lines[0], "Kube-VIP Release Information");
+    assert!(lines[1].starts_with("Version:  ") && lines[2].starts_with("Build:    "), "{version:?}");
+    assert_eq!(baton(&["/kube-vip", "version"]).out, version.out);
+
+    let sample = run(&kube_vip, &["sample", "manifest"]);
+    assert_eq!(sample.code, 0, "{sample:?}");
+    assert!(sample.out.contains("kind: Pod") && sample.out.contains("NET_RAW"), "{sample:?}");
+    let help = run(&kube_vip, &["sample"]);
+    assert_eq!((help.code, help.out.contains("manifest")), (0, true), "{help:?}");
+    assert_eq!(run(&kube_vip, &[]).code, 0, "no command prints help");
+
+    let flag = run(&kube_vip, &["start", "--nonsense=1"]);
+    assert_eq!((flag.code, flag.err.contains("Error: unknown flag: --nonsense\n")), (1, true), "{flag:?}");
+    let command = run(&kube_vip, &["nonsense"]);
+    assert_eq!((command.code, command.err.contains("unknown command \"nonsense\"")), (1, true), "{command:?}");
+    let later = run(&kube_vip, &["manager", "--arp"]);
+    assert_eq!((later.code, later.err.contains("no `kube-vip manager`")), (2, true), "{later:?}");
+}
+
+#[test]
+fn programs_that_are_not_replaced_yet_are_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for name in ["keepalived", "haproxy", "kube-keepalived-vip", "kube-vip-cloud-provider"] {
+        for ran in [run(link(&dir, name), &["-n"]), baton(&[name, "-n"])] {
+            assert_eq!(ran.code, 2, "{ran:?}");
+            assert!(ran.err.contains(&format!("does not take the place of {name}")), "{ran:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_is_checked_where_it_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("config.yaml");
+    let path = file.to_str().expect("UTF-8");
+    fs::write(&file, "vip: 192.0.2.300\ninterface: lo\nsingleNode: yess\n").expect("a file");
+    for args in [["check", path], ["start", &format!("--config={path}")]] {
+        let ran = baton(&args);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{ran:?}");
+        for at in [format!("{path}:1:6: vip: "), format!("{path}:3:13: singleNode: ")] {
+            assert!(ran.err.contains(&at), "{at} is not in {}", ran.err);
+        }
+    }
+    let missing = baton(&["check", "/nonexistent/config.yaml"]);
+    assert_eq!((missing.code, missing.err.contains("/nonexistent/config.yaml")), (2, true), "{missing:?}");
+
+    let sample =
+        baton(&["sample", "config", "--interface", "lo", "--vip=192.0.2.100", "--localPeer", "a:127.0.0.1:10000"]);
+    assert_eq!(sample.code, 0, "{sample:?}");
+    fs::write(&file, &sample.out).expect("a file");
+    let check = baton(&["check", path]);
+    assert_eq!(check.code, 0, "our own sample passes: {check:?}\n{}", sample.out);
+}
+
+#[test]
+fn status_says_where_it_looked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let run_dir = dir.path().to_str().expect("UTF-8");
+    let ran = baton(&["status", "--run-dir", run_dir]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains("no `baton start` runs in this network namespace") && ran.err.contains(run_dir),
+        "{ran:?}"
+    );
+}
