@@ -7,6 +7,8 @@ pub mod clock;
 pub mod gate;
 pub mod monitor;
 pub mod packet;
+pub mod process;
 pub mod rtnl;
 mod sys;
 pub mod table;
+pub mod udp;

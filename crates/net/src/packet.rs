@@ -116,7 +116,7 @@ impl Packet {
 
     /// One round of announcements: gratuitous ARP as request and as reply, or an unsolicited advertisement.
     pub fn announce(&mut self, vip: &Vip) -> io::Result<()> {
-        let Some(mac) = self.mac()? else { return Ok(()) };
+        let Some(mac) = self.sender()? else { return Ok(()) };
         match vip.address {
             IpAddr::V4(address) => {
                 for operation in [arp::Operation::Request, arp::Operation::Reply] {
@@ -133,7 +133,7 @@ impl Packet {
 
     /// Asks once who has the address, without claiming it.
     pub fn probe(&mut self, vip: &Vip) -> io::Result<()> {
-        let Some(mac) = self.mac()? else { return Ok(()) };
+        let Some(mac) = self.sender()? else { return Ok(()) };
         match vip.address {
             IpAddr::V4(address) => self.send(ARP, BROADCAST, &Arp::probe(mac, address).emit()),
             IpAddr::V6(address) => {
@@ -173,6 +173,15 @@ impl Packet {
     pub fn mac(&self) -> io::Result<Option<Mac>> {
         let address = LinkAddress::of(&self.arp.local_addr()?);
         Ok(address.filter(|address| address.hardware == ETHERNET).and_then(|address| address.mac))
+    }
+
+    /// The link's address, of the link that has the name now. On links without such addresses nobody is told anything.
+    fn sender(&mut self) -> io::Result<Option<Mac>> {
+        if let Some(mac) = self.mac()? {
+            return Ok(Some(mac));
+        }
+        self.refresh()?;
+        self.mac()
     }
 
     fn send(&mut self, protocol: u16, to: Mac, bytes: &[u8]) -> io::Result<()> {

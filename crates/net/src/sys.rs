@@ -4,6 +4,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
+use std::os::fd::AsRawFd;
 
 use baton_wire::Mac;
 use socket2::{SockAddr, SockAddrStorage, Socket};
@@ -41,12 +42,13 @@ impl LinkAddress {
 
     /// What the kernel gave; `None` when it is not a link-layer address.
     pub(crate) fn of(address: &SockAddr) -> Option<LinkAddress> {
-        let whole = address.len() as usize >= size_of::<libc::sockaddr_ll>();
+        // The kernel counts only the bytes of the link-layer address that it wrote, if any.
+        let whole = address.len() as usize >= std::mem::offset_of!(libc::sockaddr_ll, sll_addr);
         if i32::from(address.family()) != libc::AF_PACKET || !whole {
             return None;
         }
-        // SAFETY: the family says that this is a `sockaddr_ll` and the length that all of it is there; `SockAddr` keeps
-        // it in a `sockaddr_storage`, which is aligned for every socket address.
+        // SAFETY: the family says that this is a `sockaddr_ll`; `SockAddr` keeps it in a `sockaddr_storage`, which is larger,
+        // aligned for every socket address, and was zeroed before the kernel wrote to it.
         let ll = unsafe { &*address.as_ptr().cast::<libc::sockaddr_ll>() };
         let mac = if ll.sll_halen == 6 { ll.sll_addr.first_chunk::<6>().copied() } else { None };
         Some(LinkAddress {
@@ -63,4 +65,23 @@ pub(crate) fn receive_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<(us
     // SAFETY: initialised bytes are valid as `MaybeUninit` ones, and `recv_from` only ever writes initialised bytes.
     let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
     socket.recv_from(buffer)
+}
+
+/// Schedules the calling thread first-in first-out at a priority; its children start out as ordinary ones.
+pub(crate) fn schedule_fifo(priority: i32) -> io::Result<()> {
+    // SAFETY: `sched_param` is plain integers (on some systems more than one), for which zero is a value.
+    let mut parameter: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameter.sched_priority = priority;
+    // SAFETY: the parameter outlives the call, and 0 names the calling thread.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &parameter) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the queueing priority (`SO_PRIORITY`) of what a socket sends.
+pub(crate) fn set_priority(socket: &Socket, priority: i32) -> io::Result<()> {
+    let length = size_of::<i32>() as libc::socklen_t;
+    let value = std::ptr::from_ref(&priority).cast();
+    // SAFETY: the option's value is an `int` that outlives the call, and its length is given.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PRIORITY, value, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

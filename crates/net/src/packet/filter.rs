@@ -9,6 +9,8 @@ use socket2::SockFilter;
 const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
 const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+const STORE: u16 = libc::BPF_ST as u16;
+const RECALL: u16 = (libc::BPF_LD | libc::BPF_MEM) as u16;
 const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
@@ -42,26 +44,33 @@ pub(super) fn arp(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
 pub(super) fn ndp(addresses: &[Ipv6Addr]) -> Vec<SockFilter> {
     const SOURCE: u32 = 8;
     const TARGET: u32 = 48;
-    let solicitation = matches(SOURCE, addresses);
     let mut program = vec![
         SockFilter::new(LOAD_BYTE, 0, 0, 6),
         SockFilter::new(JUMP_EQUAL, 1, 0, 58),
         REJECT,
         SockFilter::new(LOAD_BYTE, 0, 0, 40),
-        SockFilter::new(JUMP_EQUAL, 3, 0, 136),
-        SockFilter::new(JUMP_EQUAL, 1, 0, 135),
+        // A solicitation: over the part for advertisements.
+        SockFilter::new(JUMP_EQUAL, 11, 0, 135),
+        SockFilter::new(JUMP_EQUAL, 1, 0, 136),
         REJECT,
-        // Over the part for solicitations is further than a conditional jump reaches.
-        SockFilter::new(JUMP, 0, 0, 1),
-        SockFilter::new(JUMP, 0, 0, u32::try_from(solicitation.len()).unwrap_or(0)),
     ];
-    program.extend(solicitation);
-    program.extend(matches(TARGET, addresses));
+    program.extend(copy(TARGET));
+    program.push(SockFilter::new(JUMP, 0, 0, 8));
+    program.extend(copy(SOURCE));
+    program.extend(matches(addresses));
     program
 }
 
-/// Accepts when the 16 bytes at `offset` are one of the addresses, else rejects.
-fn matches(offset: u32, addresses: &[Ipv6Addr]) -> Vec<SockFilter> {
+/// Copies the 16 bytes at `offset` into the scratch memory.
+fn copy(offset: u32) -> [SockFilter; 8] {
+    let load = |word: u32| SockFilter::new(LOAD_WORD, 0, 0, offset + 4 * word);
+    let store = |word: u32| SockFilter::new(STORE, 0, 0, word);
+    [load(0), store(0), load(1), store(1), load(2), store(2), load(3), store(3)]
+}
+
+/// Accepts when the address in the scratch memory is one of these, else rejects. Nine instructions per address: 256
+/// addresses stay below the kernel's limit of 4,096.
+fn matches(addresses: &[Ipv6Addr]) -> Vec<SockFilter> {
     let mut program = Vec::new();
     for address in addresses {
         let bits = address.to_bits();
@@ -70,10 +79,7 @@ fn matches(offset: u32, addresses: &[Ipv6Addr]) -> Vec<SockFilter> {
             let value = u32::try_from(bits >> (96 - 32 * word) & 0xffff_ffff).unwrap_or(0);
             // On a difference: over the loads and jumps of the words left, and over the ACCEPT.
             let skip = u8::try_from(2 * word + 1).unwrap_or(0);
-            program.extend([
-                SockFilter::new(LOAD_WORD, 0, 0, offset + 4 * word),
-                SockFilter::new(JUMP_EQUAL, 0, skip, value),
-            ]);
+            program.extend([SockFilter::new(RECALL, 0, 0, word), SockFilter::new(JUMP_EQUAL, 0, skip, value)]);
         }
         program.push(ACCEPT);
     }

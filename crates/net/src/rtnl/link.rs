@@ -100,7 +100,10 @@ impl Rtnl {
     pub fn set_isolated(&mut self, port: &str, isolated: bool) -> io::Result<()> {
         let data = InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(isolated)]);
         let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(data)];
-        self.set(port, LinkAttribute::LinkInfo(info))
+        let mut message = self.link(port)?;
+        message.attributes.push(LinkAttribute::LinkInfo(info));
+        // RTM_SETLINK knows nothing of what a master keeps about its ports.
+        self.change(RouteNetlinkMessage::NewLink(message), 0)
     }
 
     pub(super) fn link_messages(&mut self) -> io::Result<Vec<LinkMessage>> {

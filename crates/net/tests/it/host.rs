@@ -11,12 +11,12 @@ const INSIDE: &str = "BATON_NET_TEST_INSIDE";
 
 /// Runs the body of the test `name` in a user, network and mount namespace of its own. A namespace cannot be entered
 /// with threads around, so the test binary runs itself again for this one test.
-pub fn inside(name: &str, body: impl FnOnce()) {
+pub(crate) fn inside(name: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
-    for tool in ["ip", "nft", "tcpdump"] {
-        if Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+    for tool in ["ip", "nft", "tcpdump", "ping", "arping", "ndisc6", "nsenter", "unshare"] {
+        if !succeeds(&format!("command -v {tool}")) {
             assert!(std::env::var_os("CI").is_none(), "{tool} is missing");
             eprintln!("SKIPPED {name}: {tool} is missing");
             return;
@@ -38,12 +38,12 @@ pub fn inside(name: &str, body: impl FnOnce()) {
 }
 
 /// Two hosts joined by a wire: `e0` on both, 10.7.0.1 and fd07::1 here, .2 and ::2 there.
-pub struct Wire {
+pub(crate) struct Wire {
     other: Child,
 }
 
 impl Wire {
-    pub fn new() -> Wire {
+    pub(crate) fn new() -> Wire {
         let other = Command::new("unshare")
             .args(["-n", "--", "sh", "-c", "echo; exec sleep 600"])
             .stdout(Stdio::piped())
@@ -53,10 +53,17 @@ impl Wire {
         let mut line = [0; 1];
         std::io::Read::read_exact(wire.other.stdout.as_mut().expect("piped"), &mut line)
             .expect("the namespace is there");
-        // Addresses without duplicate address detection: tests do not wait for it.
+        run("ip link set lo up");
+        wire.there("ip link set lo up");
+        wire.join();
+        wire
+    }
+
+    /// Makes the wire, at first and after it was cut out. Addresses are without duplicate address detection: tests do not
+    /// wait for it.
+    pub(crate) fn join(&self) {
         for step in [
-            "ip link set lo up".to_owned(),
-            format!("ip link add e0 type veth peer name e0 netns {}", wire.other.id()),
+            format!("ip link add e0 type veth peer name e0 netns {}", self.other.id()),
             "ip addr add 10.7.0.1/24 dev e0".to_owned(),
             "ip addr add fd07::1/64 dev e0 nodad".to_owned(),
             "ip link set e0 address 02:00:00:00:00:0a up".to_owned(),
@@ -64,51 +71,54 @@ impl Wire {
             run(&step);
         }
         for step in [
-            "ip link set lo up",
             "ip addr add 10.7.0.2/24 dev e0",
             "ip addr add fd07::2/64 dev e0 nodad",
             "ip link set e0 address 02:00:00:00:00:0b up",
         ] {
-            wire.there(step);
+            self.there(step);
         }
-        wire
     }
 
     /// Runs a command on the other host; its output.
-    pub fn there(&self, command: &str) -> String {
+    pub(crate) fn there(&self, command: &str) -> String {
         finish(&self.command(command).output().expect("nsenter runs"), command)
     }
 
     /// Whether a command on the other host succeeds.
-    pub fn succeeds_there(&self, command: &str) -> bool {
+    pub(crate) fn succeeds_there(&self, command: &str) -> bool {
         self.command(command).output().expect("nsenter runs").status.success()
     }
 
     /// A command on the other host.
-    pub fn command(&self, command: &str) -> Command {
+    pub(crate) fn command(&self, command: &str) -> Command {
         let mut nsenter = Command::new("nsenter");
         nsenter.args(["-t", &self.other.id().to_string(), "-n", "--", "sh", "-c", command]);
         nsenter
     }
 
+    /// A process of the other host, for `ip link … netns`.
+    pub(crate) fn pid(&self) -> u32 {
+        self.other.id()
+    }
+
     /// The network namespace of the other host, as a file.
-    pub fn namespace(&self) -> std::fs::File {
+    pub(crate) fn namespace(&self) -> std::fs::File {
         std::fs::File::open(format!("/proc/{}/ns/net", self.other.id())).expect("the other host lives")
     }
 
     /// The other host reaches an address; it asks anew who has it.
-    pub fn reaches(&self, address: &str) -> bool {
+    pub(crate) fn reaches(&self, address: &str) -> bool {
         self.there("ip neigh flush dev e0");
         self.pings(address)
     }
 
     /// The other host reaches an address with what it knows about its neighbours.
-    pub fn pings(&self, address: &str) -> bool {
+    pub(crate) fn pings(&self, address: &str) -> bool {
         self.succeeds_there(&format!("ping -c1 -W0.3 {address}"))
     }
 
     /// Somebody answers the other host's question who has an address.
-    pub fn is_answered(&self, address: &str) -> bool {
+    pub(crate) fn is_answered(&self, address: &str) -> bool {
         if address.contains(':') {
             self.succeeds_there(&format!("ndisc6 -1 -r1 -w200 {address} e0"))
         } else {
@@ -125,7 +135,7 @@ impl Drop for Wire {
 }
 
 /// Runs a command here; its output.
-pub fn run(command: &str) -> String {
+pub(crate) fn run(command: &str) -> String {
     finish(&Command::new("sh").args(["-c", command]).output().expect("sh runs"), command)
 }
 
@@ -135,15 +145,15 @@ fn finish(output: &Output, command: &str) -> String {
 }
 
 /// Whether a command succeeds here.
-pub fn succeeds(command: &str) -> bool {
+pub(crate) fn succeeds(command: &str) -> bool {
     Command::new("sh").args(["-c", command]).output().expect("sh runs").status.success()
 }
 
-pub fn vip(address: &str) -> Vip {
+pub(crate) fn vip(address: &str) -> Vip {
     let address: IpAddr = address.parse().expect("an address");
     Vip { address, prefix: if address.is_ipv4() { 32 } else { 128 }, interface: "e0".to_owned(), priority: 100 }
 }
 
-pub fn ms(milliseconds: u64) -> Duration {
+pub(crate) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }

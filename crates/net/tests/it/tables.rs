@@ -1,1 +1,212 @@
-//! x
+//! Tables: who may change them, what a successor finds, how they heal, and what stays.
+
+use std::net::IpAddr;
+
+use baton_core::keeper::{GateDone, GateOp, Marker};
+use baton_net::clock::now;
+use baton_net::gate::Gates;
+use baton_net::rtnl::Rtnl;
+use baton_net::table::{self, Markers, TableError};
+
+use crate::host::{Wire, inside, ms, run, succeeds, vip};
+
+const V4: &str = "10.7.0.100";
+const V6: &str = "fd07::100";
+
+#[test]
+fn support_leaves_nothing_behind() {
+    inside("tables::support_leaves_nothing_behind", || {
+        table::support().unwrap();
+        assert_eq!(run("nft list ruleset"), "");
+        // As a daemon would, from within an asynchronous caller.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { table::support().unwrap() });
+    });
+}
+
+#[test]
+fn nobody_else_changes_the_tables_of_a_running_instance() {
+    inside("tables::nobody_else_changes_the_tables_of_a_running_instance", || {
+        let wire = Wire::new();
+        let vips = [vip(V4), vip(V6)];
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(&vips).unwrap();
+        gates.guard(&vips, ms(60_000)).unwrap();
+        Rtnl::open().unwrap().put_address(&vip(V4), ms(60_000)).unwrap();
+        let end = now() + ms(60_000);
+        assert_eq!(gates.apply(&vip(V4), GateOp::Open { end }), GateDone::Open { end });
+
+        run("nft flush ruleset");
+        assert!(gates.intact(&vips), "flushed");
+        assert!(!succeeds("nft delete table netdev baton-e0") && !succeeds("nft flush set netdev baton-e0 answer4"));
+        assert!(matches!(table::cleanup(), Err(TableError::Owned { .. })), "cleaned up under a running instance");
+        let mut second = Gates::open(true).unwrap();
+        let refused = second.install(&vips).unwrap_err();
+        assert!(matches!(refused, TableError::Owned { .. }), "{refused}");
+        assert_eq!(gates.apply(&vip(V4), GateOp::Renew { end }), GateDone::Open { end });
+        assert!(wire.reaches(V4));
+        gates.install(&vips).unwrap();
+        assert_eq!(gates.apply(&vip(V4), GateOp::Renew { end }), GateDone::Open { end }, "installed twice");
+    });
+}
+
+#[test]
+fn a_successor_finds_and_renews_what_its_predecessor_left() {
+    inside("tables::a_successor_finds_and_renews_what_its_predecessor_left", || {
+        let _wire = Wire::new();
+        let vips = [vip(V4), vip(V6)];
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(&vips).unwrap();
+        gates.guard(&vips, ms(60_000)).unwrap();
+        let end = now() + ms(20_000);
+        assert_eq!(gates.apply(&vip(V6), GateOp::Open { end }), GateDone::Open { end });
+        assert_eq!(gates.apply(&vip(V6), GateOp::Drain { accept_end: end }), GateDone::AnswerShut);
+        assert_eq!(gates.apply(&vip(V4), GateOp::Open { end }), GateDone::Open { end });
+        drop(gates);
+
+        let mut left = table::open_gates();
+        left.sort();
+        let addresses: Vec<IpAddr> = left.iter().map(|(address, _)| *address).collect();
+        assert_eq!(addresses, [V4.parse::<IpAddr>().unwrap(), V6.parse().unwrap()]);
+        assert!(left.iter().all(|(_, left)| *left > ms(15_000) && *left <= ms(20_000)), "{left:?}");
+
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(&vips).unwrap();
+        let end = now() + ms(30_000);
+        assert_eq!(gates.apply(&vip(V4), GateOp::Renew { end }), GateDone::Open { end }, "taken over");
+        assert!(run("nft list table netdev baton-e0").contains("flags owner"), "owned again");
+    });
+}
+
+#[test]
+fn a_foreign_flush_heals_in_one_transaction() {
+    inside("tables::a_foreign_flush_heals_in_one_transaction", || {
+        let wire = Wire::new();
+        let vips = [vip(V4), vip(V6)];
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(&vips).unwrap();
+        drop(gates);
+        // Without its owner (or on a kernel without owners) anybody may flush.
+        run("nft flush ruleset");
+        let mut gates = Gates::open(true).unwrap();
+        assert!(!gates.intact(&vips));
+        let mut rtnl = Rtnl::open().unwrap();
+        for vip in &vips {
+            rtnl.put_address(vip, ms(60_000)).unwrap();
+        }
+        let end = now() + ms(60_000);
+        gates.repair(&vips, &[(vip(V4), end)]).unwrap();
+        assert!(gates.intact(&vips));
+        assert!(wire.reaches(V4), "what is held is open");
+        assert!(!wire.reaches(V6), "what is not held is guarded");
+        assert_eq!(gates.apply(&vip(V4), GateOp::Renew { end }), GateDone::Open { end });
+        let past = now();
+        gates.repair(&vips, &[(vip(V4), past)]).unwrap();
+        assert_eq!(table::open_gates(), [], "what has ended meanwhile stays shut");
+    });
+}
+
+#[test]
+fn damage_is_seen_and_installing_mends_it_without_shutting_what_is_open() {
+    inside("tables::damage_is_seen_and_installing_mends_it_without_shutting_what_is_open", || {
+        let _wire = Wire::new();
+        let vips = [vip(V4)];
+        for damage in [
+            "nft flush chain netdev baton-e0 out",
+            "nft flush table netdev baton-e0",
+            "nft flush table arp baton",
+            "nft delete table arp baton",
+            "nft flush chain netdev baton-e0 in; nft delete chain netdev baton-e0 in",
+        ] {
+            let mut gates = Gates::open(true).unwrap();
+            gates.install(&vips).unwrap();
+            let end = now() + ms(20_000);
+            assert_eq!(gates.apply(&vip(V4), GateOp::Open { end }), GateDone::Open { end });
+            drop(gates);
+            run(damage);
+            let mut gates = Gates::open(true).unwrap();
+            assert!(!gates.intact(&vips), "not seen: {damage}");
+            gates.install(&vips).unwrap();
+            assert!(gates.intact(&vips), "not mended: {damage}");
+            assert_eq!(
+                gates.apply(&vip(V4), GateOp::Renew { end }),
+                GateDone::Open { end },
+                "shut by mending: {damage}"
+            );
+        }
+    });
+}
+
+#[test]
+fn removing_leaves_the_markers_and_only_them() {
+    inside("tables::removing_leaves_the_markers_and_only_them", || {
+        let _wire = Wire::new();
+        run("nft add table inet foreign");
+        assert_eq!(table::markers().unwrap(), Markers::default());
+        for (lease, longest) in [(500, 500), (2_000, 2_000), (100, 2_000)] {
+            table::mark(Marker::LongestLease(ms(lease))).unwrap();
+            assert_eq!(table::markers().unwrap().longest_lease, Some(ms(longest)));
+        }
+        table::mark(Marker::MajoritySeen).unwrap();
+        table::mark(Marker::MajoritySeen).unwrap();
+        let marks = Markers { longest_lease: Some(ms(2_000)), majority_seen: true };
+        assert_eq!(table::markers().unwrap(), marks);
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(&[vip(V4)]).unwrap();
+        gates.remove().unwrap();
+        assert_eq!(table::markers().unwrap(), marks);
+        let tables: Vec<String> = run("nft list tables").lines().map(str::to_owned).collect();
+        assert_eq!(tables, ["table inet foreign", "table inet baton-marks"]);
+
+        gates.install(&[vip(V4)]).unwrap();
+        drop(gates);
+        assert_eq!(table::cleanup().unwrap().len(), 2, "what a dead instance left");
+        assert_eq!(table::cleanup().unwrap(), Vec::<String>::new());
+        assert!(table::forget().unwrap() && !table::forget().unwrap());
+        assert_eq!(run("nft list tables").trim(), "table inet foreign");
+    });
+}
+
+#[test]
+fn a_link_made_anew_is_fenced_again() {
+    inside("tables::a_link_made_anew_is_fenced_again", || {
+        let wire = Wire::new();
+        let vips = [vip(V4)];
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(&vips).unwrap();
+        gates.guard(&vips, ms(60_000)).unwrap();
+        run("ip link del e0");
+        wire.join();
+        // Recent kernels hook a chain to whatever link comes by the name; on others the chain went with the link.
+        if !gates.intact(&vips) {
+            gates.install(&vips).unwrap();
+        }
+        Rtnl::open().unwrap().put_address(&vips[0], ms(60_000)).unwrap();
+        assert!(!wire.reaches(V4), "shut");
+        let end = now() + ms(60_000);
+        assert_eq!(gates.apply(&vips[0], GateOp::Open { end }), GateDone::Open { end });
+        assert!(wire.reaches(V4), "open");
+    });
+}
+
+#[test]
+fn arp_leaves_on_the_address_own_interface_only() {
+    inside("tables::arp_leaves_on_the_address_own_interface_only", || {
+        let wire = Wire::new();
+        // A second interface in the same segment: both of this host's go to one bridge there.
+        wire.there("ip link add name br0 type bridge; ip link set e0 master br0; ip link set br0 up");
+        run(&format!("ip link add e1 type veth peer name e1 netns {}", wire.pid()));
+        wire.there("ip link set e1 master br0 up; ip addr del 10.7.0.2/24 dev e0; ip addr add 10.7.0.2/24 dev br0");
+        run("ip link set e1 address 02:00:00:00:00:1a up; ip addr add 10.7.0.11/24 dev e1");
+        let vips = [vip(V4)];
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(&vips).unwrap();
+        gates.guard(&vips, ms(60_000)).unwrap();
+        Rtnl::open().unwrap().put_address(&vips[0], ms(60_000)).unwrap();
+        let asked = "arping -c3 -w3 -I br0 10.7.0.100 | grep -o '\\[.*\\]' | sort -u";
+        assert_eq!(wire.there(asked), "", "shut");
+        let end = now() + ms(60_000);
+        assert_eq!(gates.apply(&vips[0], GateOp::Open { end }), GateDone::Open { end });
+        assert_eq!(wire.there(asked).trim().to_lowercase(), "[02:00:00:00:00:0a]", "open");
+    });
+}
