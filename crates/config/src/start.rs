@@ -8,7 +8,7 @@ use baton_core::settings::Settings;
 use crate::message::{Findings, Message, Place, Severity};
 use crate::tree::{Item, Value};
 use crate::walk::Walk;
-use crate::{balancers, outside, ownership, yaml};
+use crate::{balancers, outside, ownership, scalar, yaml};
 
 /// What a configuration is held against: facts of the host that it is for.
 #[derive(Clone, Debug, Default)]
@@ -119,7 +119,10 @@ fn read(text: &str, lenient: bool, found: &mut Findings) -> Option<Item> {
     if let Some((line, column)) = document.second {
         found.put(Severity::Warning, &at(line, column), "the file", "has a second document, which is not read", "", "");
     }
-    let empty = |node: &yaml::Node| matches!(&node.kind, yaml::Kind::Scalar { text, plain: true } if text.is_empty() || text == "~" || text == "null");
+    let empty = |node: &yaml::Node| match &node.kind {
+        yaml::Kind::Scalar { text, plain } => scalar::is_nothing(text, *plain),
+        _ => false,
+    };
     match document.root.filter(|node| !empty(node)) {
         Some(node) => Some(Walk { found, lenient }.root(&node)),
         None => {
