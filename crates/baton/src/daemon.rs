@@ -22,8 +22,8 @@ use crate::cli::load;
 use crate::cli::output::{FAILED, REFUSED, complain, fail};
 use crate::keeper::{self, World};
 use crate::markers::Store;
-use crate::planner::health::Proxy;
 use crate::planner::{self, Parts};
+use crate::proxy::Proxy;
 
 /// Runs until a signal ends it.
 pub fn run(options: Start, loaded: Loaded, as_kube_vip: bool) -> ExitCode {
@@ -135,7 +135,10 @@ fn launch(options: Start, settings: Settings, ready: Ready, started: Time, as_ku
         Ok(runtime) => runtime,
         Err(e) => return fail(FAILED, &format!("the event loop: {e}")),
     };
-    let proxy = Proxy;
+    let proxy = match Proxy::start(std::thread::available_parallelism().map_or(1, usize::from)) {
+        Ok(proxy) => proxy,
+        Err(e) => return fail(FAILED, &format!("the balancer: {e}")),
+    };
     greet(&settings);
     let machine = Keeper::new(settings.ownership.clone(), memory, seed, clock::tick(), clock::now());
     let (keeper, reports) = match keeper::spawn(machine, world) {

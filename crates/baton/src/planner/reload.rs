@@ -102,7 +102,7 @@ impl Planner {
         let ownership = Box::new(settings.ownership.clone());
         let drain = self.parts.settings.ownership.drain;
         self.parts.settings = settings;
-        self.balance();
+        self.apply_balancers();
         if !self.parts.keeper.send(Command::Configure(ownership, udp)) {
             // Its queue holds hundreds: it hangs, and livez says so.
             error!("the keeper does not take the new configuration");
