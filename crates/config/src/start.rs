@@ -10,7 +10,8 @@ use crate::tree::{Item, Value};
 use crate::walk::Walk;
 use crate::{balancers, outside, ownership, scalar, yaml};
 
-/// What a configuration is held against: facts of the host that it is for.
+/// What a configuration is held against: facts of the host that it is for. Without a link nothing is known of it (every
+/// host has one), and what depends on the host is not checked.
 #[derive(Clone, Debug, Default)]
 pub struct HostFacts {
     /// The host's name, for nodes that have none of their own.
@@ -19,6 +20,13 @@ pub struct HostFacts {
     pub links: Vec<Link>,
     /// All addresses.
     pub addresses: Vec<HostAddress>,
+}
+
+impl HostFacts {
+    /// Whether anything can be held against the host.
+    pub(crate) fn known(&self) -> bool {
+        !self.links.is_empty()
+    }
 }
 
 /// The command line of `baton start`, without what is not about settings.
