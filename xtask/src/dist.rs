@@ -59,8 +59,7 @@ fn build() -> Result<PathBuf> {
     }
     let mut cargo = process::cargo();
     cargo.args(["build", "--locked", "--profile", "dist", "--package", "baton", "--target", &triple]);
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
-    process::run(cargo.env("BATON_BUILD", git(&["describe", "--always", "--dirty"])?))?;
+    process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))?;
     Ok(root.join("target").join(triple).join("dist/baton"))
 }
 
@@ -128,13 +127,9 @@ fn commit_time() -> Result<u64> {
     if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
         return given.parse().context("SOURCE_DATE_EPOCH is not a number of seconds");
     }
-    git(&["log", "-1", "--format=%ct"])?.parse().context("git does not say when the commit was made")
-}
-
-/// What git says about the tree.
-fn git(args: &[&str]) -> Result<String> {
     let mut git = Command::new("git");
-    Ok(process::text(git.current_dir(process::root()).args(args))?.trim().to_owned())
+    git.current_dir(process::root()).args(["log", "-1", "--format=%ct"]);
+    process::text(&mut git)?.trim().parse().context("git does not say when the commit was made")
 }
 
 /// Says what was made, and writes it down for whoever checks a download.

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod cli;
 pub mod daemon;
+pub mod demo;
 pub mod keeper;
 pub mod log;
 pub mod markers;

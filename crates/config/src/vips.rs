@@ -128,7 +128,7 @@ fn interface(at: &Item, ip: IpAddr, root: &Item, around: &Item, host: &HostFacts
     let Some(item) = around.get("interface").or_else(|| root.get("interface")) else {
         return match inferred(ip, host) {
             Some(name) => name,
-            None if witness || !host.known() => String::new(),
+            None if witness => String::new(),
             None => {
                 let names = link_names(host).join(", ");
                 let value = format!("no interface of this host is in the network of {ip}");
@@ -143,7 +143,7 @@ fn interface(at: &Item, ip: IpAddr, root: &Item, around: &Item, host: &HostFacts
         };
     };
     let name = item.text().unwrap_or_default();
-    if item.text().is_some() && !witness && host.known() && !host.links.iter().any(|link| link.name == name) {
+    if item.text().is_some() && !witness && !host.links.iter().any(|link| link.name == name) {
         let names = link_names(host).join(", ");
         found.error(item, "is not an interface of this host", name, &format!("one of {names}"));
     }

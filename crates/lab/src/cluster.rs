@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -10,6 +11,7 @@ use nix::unistd::Pid;
 
 use crate::backend::Backend;
 use crate::client::{Client, INTERVAL, Seen, TIMEOUT};
+use crate::enter;
 use crate::host::{Host, gone};
 use crate::lab::{INTERFACE, Part, Port, Switch, v4, v6};
 use crate::observer::{Answering, Observer};
@@ -42,6 +44,8 @@ struct Powered {
 
 /// How a cluster is made.
 pub struct Plan {
+    /// What the names of its hosts begin with, where there are several clusters.
+    pub name: &'static str,
     /// What keeps the address.
     pub subject: Subject,
     /// How many hosts keep it.
@@ -58,7 +62,13 @@ impl Plan {
     /// Three hosts, two servers, one IPv4 address, a connection every 5 ms.
     #[must_use]
     pub fn new(subject: Subject) -> Plan {
-        Plan { subject, nodes: 3, backends: 2, vips: vec![IpAddr::V4(v4(VIP))], interval: INTERVAL }
+        Plan { name: "", subject, nodes: 3, backends: 2, vips: vec![IpAddr::V4(v4(VIP))], interval: INTERVAL }
+    }
+
+    /// The same beside another cluster.
+    #[must_use]
+    pub fn named(name: &'static str, subject: Subject) -> Plan {
+        Plan { name, ..Plan::new(subject) }
     }
 
     /// The same with an IPv4 and an IPv6 address.
@@ -78,6 +88,7 @@ pub struct Cluster {
     switch: Switch,
     subject: Subject,
     task: Task,
+    name: &'static str,
 }
 
 /// What client and observer saw between two moments.
@@ -94,12 +105,12 @@ impl Cluster {
     pub fn start(plan: Plan) -> io::Result<Cluster> {
         let switch = Switch::new()?;
         let observer = Observer::start(&plan.vips)?;
-        let client_host = Host::new("client")?;
+        let client_host = Host::new(&format!("{}client", plan.name))?;
         switch.connect(&client_host, INTERFACE, CLIENT)?;
         let mut backends = Vec::new();
         let mut behind = Vec::new();
         for place in 0..plan.backends {
-            let host = Host::new(&format!("b{}", place + 1))?;
+            let host = Host::new(&format!("{}b{}", plan.name, place + 1))?;
             switch.connect(&host, INTERFACE, BACKENDS + place)?;
             backends.push((host, None));
             behind.push(SocketAddr::from((v4(BACKENDS + place), PORT)));
@@ -108,12 +119,23 @@ impl Cluster {
         let target = SocketAddr::from((task.vips[0], PORT));
         let client = Client::start(&client_host, target, plan.interval)?;
         let nodes = task.nodes.iter().map(|number| Node { number: *number, powered: None }).collect();
-        let mut cluster =
-            Cluster { client, observer, nodes, backends, client_host, switch, subject: plan.subject, task };
+        let mut cluster = Cluster {
+            client,
+            observer,
+            nodes,
+            backends,
+            client_host,
+            switch,
+            subject: plan.subject,
+            task,
+            name: plan.name,
+        };
         for place in 0..cluster.backends.len() {
             cluster.start_backend(place)?;
         }
         for place in 0..cluster.nodes.len() {
+            // Factory-new disks: nothing of an earlier cluster with these names.
+            let _ = fs::remove_dir_all(Path::new(enter::DIR).join(cluster.name(place)));
             cluster.power_on(place)?;
         }
         Ok(cluster)
@@ -173,6 +195,12 @@ impl Cluster {
         self.nodes[place].powered.as_ref()?.daemon
     }
 
+    /// A node's name.
+    #[must_use]
+    pub fn name(&self, place: usize) -> String {
+        format!("{}n{}", self.name, self.nodes[place].number)
+    }
+
     /// Which node answers for the first address, by the wire.
     #[must_use]
     pub fn holder(&self) -> Option<usize> {
@@ -191,6 +219,19 @@ impl Cluster {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Waits until the daemon of node `place` says that it is ready, at most `patience`.
+    #[must_use]
+    pub fn wait_until_ready(&self, place: usize, patience: Duration) -> bool {
+        let from = Instant::now();
+        while from.elapsed() < patience {
+            if self.host(place).is_some_and(|host| self.subject.ready(host)) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
     }
 
     /// What was seen from `from` to `to`. Waits until every attempt begun by then is over.
@@ -231,7 +272,7 @@ impl Cluster {
         if self.nodes[place].powered.is_some() {
             return Ok(());
         }
-        let host = Host::new(&format!("n{number}"))?;
+        let host = Host::new(&self.name(place))?;
         let _ = fs::remove_dir_all(host.directory().join("run"));
         let port = self.switch.connect(&host, INTERFACE, number)?;
         self.observer.watch(&self.switch, &port, number)?;

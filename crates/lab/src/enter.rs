@@ -17,6 +17,9 @@ use nix::sys::signal::Signal;
 /// Tells the second process that it is inside.
 const INSIDE: &str = "BATON_LAB_INSIDE";
 
+/// This executable, whatever became of its path.
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// Where a lab's files live: a tmpfs of its own.
 pub const DIR: &str = "/run";
 
@@ -65,8 +68,7 @@ pub fn enter() -> Result<Side, Refused> {
         return Ok(Side::Inside);
     }
     make_namespaces()?;
-    let program = std::env::current_exe().map_err(|error| Refused::Inside("finding this program", error))?;
-    let status = Command::new(program)
+    let status = Command::new(THIS_PROGRAM)
         .args(std::env::args_os().skip(1))
         .env(INSIDE, "1")
         .status()

@@ -8,17 +8,21 @@
 //! - [`lab`]: the switch and its hosts; [`host`]: one host, a thread in its own network namespace;
 //! - [`client`]: connections at a fixed rate, and the gaps between those that were answered;
 //! - [`observer`]: who answers for an address, asked on every port of the switch at once;
-//! - [`backend`]: servers behind the balancer; [`subject`]: the daemons looked at; [`cluster`]: all of them together.
+//! - [`backend`]: servers behind the balancer; [`subject`]: the daemons looked at; [`cluster`]: all of them together;
+//! - [`fault`]: ways to break it; [`trial`]: one fault, from a healthy cluster back to a healthy cluster.
 
 pub mod backend;
 pub mod client;
 pub mod cluster;
+pub mod dice;
 pub mod enter;
+pub mod fault;
 pub mod host;
 pub mod lab;
 pub mod link;
 pub mod observer;
 pub mod subject;
+pub mod trial;
 
 pub use enter::enter;
 

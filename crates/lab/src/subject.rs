@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -15,6 +15,9 @@ use crate::lab::{INTERFACE, v4};
 
 /// UDP port of Baton's peers.
 const PEERS_PORT: u16 = 10000;
+
+/// TCP port of Baton's `/readyz`, on loopback.
+const ADMIN_PORT: u16 = 2112;
 
 /// A daemon that keeps addresses.
 #[derive(Clone, Debug)]
@@ -63,6 +66,15 @@ impl Subject {
         matches!(self, Subject::Baton { .. })
     }
 
+    /// Whether the daemon on `host` says that it could do without another node. keepalived has no such thing.
+    #[must_use]
+    pub fn ready(&self, host: &Host) -> bool {
+        match self {
+            Subject::Baton { .. } => host.run(|_| asked_ready().unwrap_or(false)),
+            Subject::Keepalived { .. } => true,
+        }
+    }
+
     /// Writes the file and starts the daemon on `host`, which has `number`.
     pub fn start(&self, host: &Host, number: u8, task: &Task) -> io::Result<Pid> {
         let directory = host.directory();
@@ -96,6 +108,16 @@ impl Subject {
     }
 }
 
+fn asked_ready() -> io::Result<bool> {
+    let patience = Duration::from_millis(200);
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], ADMIN_PORT)), patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    Ok(answer.ends_with(b" 200"))
+}
+
 /// Where a host's daemon writes its messages.
 #[must_use]
 pub fn log(host: &Host) -> PathBuf {
@@ -119,7 +141,7 @@ fn config_yaml(number: u8, task: &Task, extra: &str) -> String {
     .expect("a string takes everything");
     let _ = write!(
         text,
-        "interface: {INTERFACE}\ngratuitousARP: true\nloadBalancers:\n- name: demo\n  type: tcp\n  port: {}\n  \
+        "interface: {INTERFACE}\ngratuitousARP: true\nadmin: 127.0.0.1:{ADMIN_PORT}\nloadBalancers:\n- name: demo\n  type: tcp\n  port: {}\n  \
          bindToVip: true\n  backends:\n",
         task.port
     );

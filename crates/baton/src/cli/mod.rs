@@ -50,7 +50,7 @@ fn own(args: Vec<OsString>) -> ExitCode {
         Command::Sample { what } => sample::run(&what, false),
         Command::Status(options) => status::run(&options),
         Command::Cleanup(options) => cleanup::run(&options),
-        Command::Demo { args } => fail(REFUSED, &format!("no demo yet {args:?}")),
+        Command::Demo { args } => crate::demo::run(args),
         Command::Version => print(&format!("baton {} ({})\n", crate::VERSION, crate::BUILD)),
         Command::Completion { shell } => completion(shell),
         Command::Man => man(),

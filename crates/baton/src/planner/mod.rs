@@ -4,7 +4,7 @@
 //! value. Nothing here delays a renewal: the keeper has a thread of its own.
 
 mod answer;
-mod balance;
+pub(crate) mod health;
 mod leave;
 mod notes;
 mod reload;
@@ -29,9 +29,8 @@ use crate::admin::{self, ASKS, Ask};
 use crate::cli::args::Start;
 use crate::keeper::{Command, Handle, Report};
 use crate::markers::Store;
-use crate::proxy::Proxy;
 
-use balance::Balance;
+use health::{Health, Proxy};
 
 /// Listeners that could not be made are tried again this often.
 const RETRY: Duration = Duration::from_secs(1);
@@ -53,7 +52,7 @@ pub struct Parts {
     /// What it tells.
     pub reports: mpsc::Receiver<Report>,
     /// The balancer.
-    pub proxy: Proxy,
+    pub(crate) proxy: Proxy,
     /// The control socket, when there is one.
     pub socket: Option<Socket>,
     /// When the process started.
@@ -64,7 +63,7 @@ pub struct Parts {
 
 struct Planner {
     parts: Parts,
-    balance: Balance,
+    health: Health,
     questions: mpsc::Sender<Ask>,
     asked: mpsc::Receiver<Ask>,
     http: Option<(SocketAddr, JoinHandle<()>)>,
@@ -95,11 +94,10 @@ pub async fn run(parts: Parts) -> ExitCode {
         }
     };
     let (questions, asked) = mpsc::channel(ASKS);
-    let mut planner =
-        Planner { parts, balance: Balance::default(), questions, asked, http: None, tidy: None, leaving: None };
+    let mut planner = Planner { parts, health: Health::new(), questions, asked, http: None, tidy: None, leaving: None };
     planner.open_socket();
     planner.open_admin().await;
-    planner.apply_balancers();
+    planner.balance();
     let end = planner.work(signals).await;
     planner.leave(end).await
 }
@@ -132,6 +130,7 @@ impl Planner {
                     Some(report) => self.report(report).await,
                     None => return End::KeeperLost,
                 },
+                Some(change) = self.health.next() => self.health_changed(change),
                 Some(question) = self.asked.recv() => self.answer(question),
                 _ = signals.hup.recv() => self.reload().await,
                 _ = signals.term.recv() => if self.stop("SIGTERM") { return End::AtOnce },
@@ -177,7 +176,7 @@ impl Planner {
 
     /// What could not be opened before is tried again.
     async fn again(&mut self) {
-        self.listen_again();
+        self.balance_again();
         if self.http.is_none() && self.parts.settings.admin.is_some() {
             self.open_admin().await;
         }
