@@ -31,8 +31,6 @@ const TOLERANCE: Duration = Duration::from_millis(1);
 const ATTEMPTS: usize = 3;
 /// Addresses per batch: own transactions stay small, because a renewal waits for every commit.
 const CHUNK: usize = 64;
-/// The longest that making or repairing tables may take.
-const TABLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a table made anew guards its addresses unless it was said before.
 const FIRST_GUARD: Duration = Duration::from_secs(6);
 /// Sequence numbers of batches; the table library counts its own from 1.
@@ -246,7 +244,10 @@ impl std::fmt::Debug for Kernel {
 impl Kernel {
     fn open() -> io::Result<Kernel> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let connection = table::connect(&runtime, TABLE_TIMEOUT)?;
+        let connection = {
+            let _context = runtime.enter();
+            table::connect().map_err(io::Error::other)?
+        };
         Ok(Kernel { connection, runtime, sequence: FIRST_SEQUENCE, buffer: vec![0; 16 * 1024] })
     }
 

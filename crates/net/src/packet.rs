@@ -103,7 +103,8 @@ impl Packet {
 
     /// Opens the sockets anew if the link was made anew under its name; to be called when a link appears.
     pub fn refresh(&mut self) -> io::Result<()> {
-        if rtnl::index(&self.arp, &self.interface)? == self.index {
+        let bound = LinkAddress::of(&self.arp.local_addr()?).map_or(0, |address| address.index);
+        if rtnl::index(&self.arp, &self.interface)? == bound {
             return Ok(());
         }
         let mut fresh = Packet::open(&self.interface)?;

@@ -53,7 +53,8 @@ impl LinkAddress {
         let mac = if ll.sll_halen == 6 { ll.sll_addr.first_chunk::<6>().copied() } else { None };
         Some(LinkAddress {
             protocol: u16::from_be(ll.sll_protocol),
-            index: ll.sll_ifindex.unsigned_abs(),
+            // Negative when the link that the socket was bound to is gone.
+            index: u32::try_from(ll.sll_ifindex).unwrap_or(0),
             hardware: ll.sll_hatype,
             mac,
         })

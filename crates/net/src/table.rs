@@ -19,7 +19,6 @@ mod rules;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,7 +26,6 @@ use baton_core::Time;
 use baton_core::settings::Vip;
 use nlink::netlink::nftables::types::{Family, Set, SetElement, SetKeyType};
 use nlink::netlink::{Connection, Nftables};
-use tokio::runtime::Runtime;
 
 use crate::clock;
 pub use marker::{Markers, forget, mark, markers};
@@ -45,6 +43,8 @@ const PREFIX: &str = "baton-";
 const OWNED: u32 = 0x2 | 0x4;
 /// The sets for IPv4 and their siblings for IPv6.
 const SETS: [&str; 6] = ["guard4", "answer4", "accept4", "guard6", "answer6", "accept6"];
+/// The longest that an operation may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// What is taken off an element's time left when it is copied into a new table, for the time that the copying takes.
 const COPYING: Duration = Duration::from_millis(10);
 
@@ -109,11 +109,12 @@ impl std::error::Error for Unsupported {}
 
 /// The kernel has what the gates need. Nothing is left behind.
 pub fn support() -> Result<(), Unsupported> {
-    let tried = run(async |connection| {
-        let name = format!("{PREFIX}try-{}", std::process::id());
+    let name = format!("{PREFIX}try-{}", std::process::id());
+    let tried = run(async {
+        let connection = connect()?;
         // Removed in the transaction that makes it, so nobody ever sees it.
-        let made = rules::make(connection.transaction(), &name, "lo", 0, &[]);
-        made.del_table(&name, Family::Netdev).commit(connection).await.map_err(|source| failed("try the gates", source))
+        let made = rules::make(connection.transaction(), &name, "lo", 0, &[]).del_table(&name, Family::Netdev);
+        made.commit(&connection).await.map_err(|source| failed("try the gates", source))
     });
     tried.map_err(|error| {
         let why = match &error {
@@ -132,26 +133,12 @@ pub fn support() -> Result<(), Unsupported> {
 /// Addresses whose gates somebody left open, with the longer time left of the two.
 #[must_use]
 pub fn open_gates() -> Vec<(IpAddr, Duration)> {
-    let open = run(async |connection| {
-        let mut open: Vec<(IpAddr, Duration)> = Vec::new();
-        for table in ours(connection).await? {
-            for set in ["answer4", "accept4", "answer6", "accept6"].iter().filter(|_| table.1 == Family::Netdev) {
-                for (address, left) in elements(connection, &table.0, set).await {
-                    match open.iter_mut().find(|(known, _)| *known == address) {
-                        Some((_, longest)) => *longest = left.max(*longest),
-                        None => open.push((address, left)),
-                    }
-                }
-            }
-        }
-        Ok(open)
-    });
-    open.unwrap_or_default()
+    run(async { read_open_gates(&connect()?).await }).unwrap_or_default()
 }
 
 /// Removes what a dead instance left (the markers stay); the names of the tables that were there.
 pub fn cleanup() -> Result<Vec<String>, TableError> {
-    run(remove)
+    run(async { remove(&connect()?).await })
 }
 
 /// The gate table of an interface.
@@ -181,11 +168,10 @@ pub(crate) fn guards(vip: &Vip) -> Vec<(u8, String, &'static str, Vec<u8>)> {
     ]
 }
 
-/// A connection whose operations end in time.
-pub(crate) fn connect(runtime: &Runtime, timeout: Duration) -> io::Result<Connection<Nftables>> {
-    let _context = runtime.enter();
-    let connection = Connection::<Nftables>::new().map_err(io::Error::other)?;
-    Ok(connection.timeout(timeout))
+/// A connection whose operations end in time. To be called within a runtime.
+pub(crate) fn connect() -> Result<Connection<Nftables>, TableError> {
+    let connection = Connection::<Nftables>::new().map_err(|source| failed("open a netlink socket", source))?;
+    Ok(connection.timeout(TIMEOUT))
 }
 
 /// Makes or updates the tables.
@@ -263,26 +249,32 @@ pub(crate) async fn remove(connection: &Connection<Nftables>) -> Result<Vec<Stri
     Ok(removed)
 }
 
-/// Runs an operation on a connection of its own, also from within an asynchronous caller.
-fn run<T, F>(work: F) -> Result<T, TableError>
-where
-    T: Send,
-    F: AsyncFnOnce(&Connection<Nftables>) -> Result<T, TableError> + Send,
-{
-    let on_a_thread = || {
-        let prepared = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .and_then(|runtime| Ok((connect(&runtime, Duration::from_secs(5))?, runtime)));
-        match prepared {
-            Ok((connection, runtime)) => runtime.block_on(work(&connection)),
-            Err(error) => Err(failed("open a netlink socket", error.into())),
-        }
+/// Runs an operation to its end, also from within an asynchronous caller. (No asynchronous closures here: rustc 1.95 was
+/// seen to lose what a match guard in one of them had decided.)
+fn run<T: Send>(work: impl Future<Output = Result<T, TableError>> + Send) -> Result<T, TableError> {
+    let on_a_thread = || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => Err(failed("open a netlink socket", error.into())),
     };
     std::thread::scope(|scope| match scope.spawn(on_a_thread).join() {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
     })
+}
+
+async fn read_open_gates(connection: &Connection<Nftables>) -> Result<Vec<(IpAddr, Duration)>, TableError> {
+    let mut open: Vec<(IpAddr, Duration)> = Vec::new();
+    for (table, _) in ours(connection).await?.iter().filter(|(_, family)| *family == Family::Netdev) {
+        for set in ["answer4", "accept4", "answer6", "accept6"] {
+            for (address, left) in elements(connection, table, set).await {
+                match open.iter_mut().find(|(known, _)| *known == address) {
+                    Some((_, longest)) => *longest = left.max(*longest),
+                    None => open.push((address, left)),
+                }
+            }
+        }
+    }
+    Ok(open)
 }
 
 fn failed(what: &str, source: nlink::Error) -> TableError {
@@ -341,18 +333,21 @@ async fn make(
     replaces: bool,
 ) -> Result<(), TableError> {
     let table = name(interface);
-    let made = with_flags(async |flags| {
+    for flags in [OWNED, 0] {
         let mut transaction = connection.transaction();
         if replaces {
             transaction = transaction.del_table(&table, Family::Netdev);
         }
-        rules::make(transaction, &table, interface, flags, live).commit(connection).await
-    });
-    made.await.map_err(|source| match source.errno() {
-        Some(libc::EPERM) if replaces => TableError::Owned { table: table.clone() },
-        Some(libc::ENODEV | libc::ENOENT) => TableError::NoInterface { interface: interface.to_owned() },
-        _ => failed(&format!("make table {table}"), source),
-    })
+        match rules::make(transaction, &table, interface, flags, live).commit(connection).await {
+            Err(error) if flags == OWNED && knows_no_owner(&error) => {}
+            Err(error) if replaces && error.is_permission_denied() => return Err(TableError::Owned { table }),
+            Err(error) if matches!(error.errno(), Some(libc::ENODEV | libc::ENOENT)) => {
+                return Err(TableError::NoInterface { interface: interface.to_owned() });
+            }
+            other => return other.map_err(|source| failed(&format!("make table {table}"), source)),
+        }
+    }
+    Ok(())
 }
 
 async fn make_arp(
@@ -360,32 +355,32 @@ async fn make_arp(
     homes: &[(Vip, Duration)],
     replaces: bool,
 ) -> Result<(), TableError> {
-    let made = with_flags(async |flags| {
+    for flags in [OWNED, 0] {
         let mut transaction = connection.transaction();
         if replaces {
             transaction = transaction.del_table(ARP_TABLE, Family::Arp);
         }
-        rules::make_arp(transaction, ARP_TABLE, flags, homes).commit(connection).await
-    });
-    made.await.map_err(|source| match source.errno() {
-        Some(libc::EPERM) if replaces => TableError::Owned { table: ARP_TABLE.to_owned() },
-        _ => failed("make table arp baton", source),
-    })
+        match rules::make_arp(transaction, ARP_TABLE, flags, homes).commit(connection).await {
+            Err(error) if flags == OWNED && knows_no_owner(&error) => {}
+            Err(error) if replaces && error.is_permission_denied() => {
+                return Err(TableError::Owned { table: ARP_TABLE.to_owned() });
+            }
+            other => return other.map_err(|source| failed("make table arp baton", source)),
+        }
+    }
+    Ok(())
 }
 
-/// With an owner where the kernel knows owners that persist, else without.
-async fn with_flags(make: impl AsyncFn(u32) -> nlink::Result<()>) -> nlink::Result<()> {
-    match make(OWNED).await {
-        Err(error) if matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => make(0).await,
-        other => other,
-    }
+/// Old kernels refuse the flags of a table that has an owner and outlives it.
+fn knows_no_owner(error: &nlink::Error) -> bool {
+    matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL))
 }
 
 /// Takes over a table whose owner is gone. One that never had an owner stays as it is.
 async fn adopt(connection: &Connection<Nftables>, table: &str, family: Family) -> Result<(), TableError> {
     match connection.transaction().update_table(table, family, OWNED).commit(connection).await {
         Err(error) if error.is_permission_denied() => Err(TableError::Owned { table: table.to_owned() }),
-        Err(error) if matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
+        Err(error) if knows_no_owner(&error) => Ok(()),
         Err(source) => Err(failed(&format!("take over table {table}"), source)),
         Ok(()) => Ok(()),
     }

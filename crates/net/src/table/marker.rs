@@ -7,7 +7,7 @@ use baton_core::keeper::Marker;
 use nlink::netlink::nftables::types::{Chain, Family};
 use nlink::netlink::{Connection, Nftables};
 
-use super::{TableError, failed, run};
+use super::{TableError, connect, failed, run};
 
 /// The table of markers.
 const TABLE: &str = "baton-marks";
@@ -26,40 +26,46 @@ pub struct Markers {
 
 /// What is remembered in this network namespace.
 pub fn markers() -> Result<Markers, TableError> {
-    run(async |connection| read(connection).await.map(|chains| parse(&chains)))
+    run(async { Ok(parse(&read(&connect()?).await?)) })
 }
 
-/// Remembers something. A lease takes the place of the one before, longer or not: which one must stay is the caller's to know.
+/// Remembers something. Of leases the longest stays.
 pub fn mark(marker: Marker) -> Result<(), TableError> {
-    run(async move |connection| {
-        let known = read(connection).await?;
-        let have = parse(&known);
-        let name = match marker {
-            Marker::LongestLease(lease) if have.longest_lease == Some(lease) => return Ok(()),
-            Marker::LongestLease(lease) => format!("{LEASE}{}", lease.as_nanos().div_ceil(1_000_000)),
-            Marker::MajoritySeen if have.majority_seen => return Ok(()),
-            Marker::MajoritySeen => MAJORITY.to_owned(),
-        };
-        let there = connection.list_tables_in(Family::Inet).await.map_err(|source| failed("list tables", source))?;
-        let mut transaction = connection.transaction();
-        if !there.iter().any(|table| table.name == TABLE) {
-            transaction = transaction.add_table(TABLE, Family::Inet);
-        }
-        let chain = Chain::new(TABLE, name.as_str()).map_err(|source| failed("name a marker", source))?;
-        transaction = transaction.add_chain(chain.family(Family::Inet));
-        for old in known.iter().filter(|old| old.starts_with(LEASE) && name.starts_with(LEASE) && **old != name) {
-            transaction = transaction.del_chain(TABLE, old, Family::Inet);
-        }
-        transaction.commit(connection).await.map_err(|source| failed("write a marker", source))
-    })
+    run(async move { write(&connect()?, marker).await })
 }
 
 /// Forgets everything; true when there was something.
 pub fn forget() -> Result<bool, TableError> {
-    run(async |connection| {
-        let gone = connection.del_table_if_exists(TABLE, Family::Inet).await;
+    run(async {
+        let gone = connect()?.del_table_if_exists(TABLE, Family::Inet).await;
         gone.map_err(|source| failed("remove the markers", source))
     })
+}
+
+async fn write(connection: &Connection<Nftables>, marker: Marker) -> Result<(), TableError> {
+    let known = read(connection).await?;
+    let have = parse(&known);
+    let (name, outdone) = match marker {
+        Marker::LongestLease(lease) => {
+            if have.longest_lease.is_some_and(|longest| longest >= lease) {
+                return Ok(());
+            }
+            (format!("{LEASE}{}", lease.as_nanos().div_ceil(1_000_000)), LEASE)
+        }
+        Marker::MajoritySeen if have.majority_seen => return Ok(()),
+        Marker::MajoritySeen => (MAJORITY.to_owned(), MAJORITY),
+    };
+    let there = connection.list_tables_in(Family::Inet).await.map_err(|source| failed("list tables", source))?;
+    let mut transaction = connection.transaction();
+    if !there.iter().any(|table| table.name == TABLE) {
+        transaction = transaction.add_table(TABLE, Family::Inet);
+    }
+    let chain = Chain::new(TABLE, name.as_str()).map_err(|source| failed("name a marker", source))?;
+    transaction = transaction.add_chain(chain.family(Family::Inet));
+    for old in known.iter().filter(|old| old.starts_with(outdone)) {
+        transaction = transaction.del_chain(TABLE, old, Family::Inet);
+    }
+    transaction.commit(connection).await.map_err(|source| failed("write a marker", source))
 }
 
 async fn read(connection: &Connection<Nftables>) -> Result<Vec<String>, TableError> {

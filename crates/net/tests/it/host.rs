@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use baton_core::settings::Vip;
 
@@ -15,7 +16,7 @@ pub(crate) fn inside(name: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
-    for tool in ["ip", "nft", "tcpdump", "ping", "arping", "ndisc6", "nsenter", "unshare"] {
+    for tool in ["ip", "nft", "ping", "arping", "ndisc6", "nsenter", "unshare"] {
         if !succeeds(&format!("command -v {tool}")) {
             assert!(std::env::var_os("CI").is_none(), "{tool} is missing");
             eprintln!("SKIPPED {name}: {tool} is missing");
@@ -60,10 +61,11 @@ impl Wire {
     }
 
     /// Makes the wire, at first and after it was cut out. Addresses are without duplicate address detection: tests do not
-    /// wait for it.
+    /// wait for it. The ends have different indexes: the kernel would take the link for one without a lower one, and tell
+    /// of its carrier with a delay.
     pub(crate) fn join(&self) {
         for step in [
-            format!("ip link add e0 type veth peer name e0 netns {}", self.other.id()),
+            format!("ip link add e0 index 77 type veth peer name e0 netns {}", self.other.id()),
             "ip addr add 10.7.0.1/24 dev e0".to_owned(),
             "ip addr add fd07::1/64 dev e0 nodad".to_owned(),
             "ip link set e0 address 02:00:00:00:00:0a up".to_owned(),
@@ -76,6 +78,11 @@ impl Wire {
             "ip link set e0 address 02:00:00:00:00:0b up",
         ] {
             self.there(step);
+        }
+        let start = Instant::now();
+        while !(run("ip link show e0").contains("state UP") && self.there("ip link show e0").contains("state UP")) {
+            assert!(start.elapsed() < ms(5_000), "the wire does not come up");
+            sleep(ms(5));
         }
     }
 

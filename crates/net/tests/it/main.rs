@@ -1,5 +1,5 @@
 //! The kernel as the judge: every test runs in a user and network namespace of its own, and looks at the result with
-//! `ip`, `nft` and `tcpdump` rather than with our own code.
+//! `ip`, `nft`, `ping`, `arping` and `ndisc6` rather than with our own code.
 
 mod gates;
 mod host;
