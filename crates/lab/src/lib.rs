@@ -9,7 +9,8 @@
 //! - [`client`]: connections at a fixed rate, and the gaps between those that were answered;
 //! - [`observer`]: who answers for an address, asked on every port of the switch at once;
 //! - [`backend`]: servers behind the balancer; [`subject`]: the daemons looked at; [`cluster`]: all of them together;
-//! - [`fault`]: ways to break it; [`trial`]: one fault, from a healthy cluster back to a healthy cluster.
+//! - [`fault`]: ways to break it; [`trial`]: one fault, from a healthy cluster back to a healthy cluster;
+//! - [`swarm`]: many, one upon another; [`harness`]: for tests that run inside.
 
 pub mod backend;
 pub mod client;
@@ -17,11 +18,13 @@ pub mod cluster;
 pub mod dice;
 pub mod enter;
 pub mod fault;
+pub mod harness;
 pub mod host;
 pub mod lab;
 pub mod link;
 pub mod observer;
 pub mod subject;
+pub mod swarm;
 pub mod trial;
 
 pub use enter::enter;
