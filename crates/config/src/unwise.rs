@@ -85,7 +85,7 @@ fn trust(ownership: &Ownership, say: &mut impl FnMut(&str, &str, &str, &str)) {
 
 /// An address that no neighbour would look for on that link.
 fn network(vip: &Vip, ownership: &Ownership, host: &HostFacts, say: &mut impl FnMut(&str, &str, &str, &str)) {
-    if ownership.witness {
+    if ownership.witness || !host.known() {
         return;
     }
     let mut on_link = host.addresses.iter().filter(|a| a.interface == vip.interface && !a.mine);
