@@ -32,6 +32,10 @@ pub(crate) fn settle(root: &Item, voters: &Voters, host: &HostFacts, found: &mut
     if written.is_empty() && !wrong {
         found.missing(root, "vip", "the address to keep, such as 192.0.2.10");
     }
+    let own_entries = root.get("vips").map(Item::list).unwrap_or_default();
+    for item in own_entries.iter().chain([root]).filter_map(|around| around.get("interface")) {
+        known(item, root, host, found);
+    }
     let mut vips: Vec<Vip> = Vec::new();
     for Written { at, around } in written {
         let Some(ip) = at.ip() else { continue };
@@ -142,12 +146,16 @@ fn interface(at: &Item, ip: IpAddr, root: &Item, around: &Item, host: &HostFacts
             }
         };
     };
-    let name = item.text().unwrap_or_default();
-    if item.text().is_some() && !witness && !host.links.iter().any(|link| link.name == name) {
+    item.text().unwrap_or_default().to_owned()
+}
+
+/// An interface that is named must be there, whether or not the address beside it can be read.
+fn known(item: &Item, root: &Item, host: &HostFacts, found: &mut Findings) {
+    let Some(name) = item.text().filter(|_| !is_true(root, "witness")) else { return };
+    if !host.links.iter().any(|link| link.name == name) {
         let names = link_names(host).join(", ");
         found.error(item, "is not an interface of this host", name, &format!("one of {names}"));
     }
-    name.to_owned()
 }
 
 /// The one interface whose network contains the address.

@@ -552,7 +552,7 @@ fn checks() {
 fn all_at_once_and_in_order() {
     let text = "vip: x\nlocalPeer: {id: a, address: 192.0.2.9, port: zero}\nremotePeers: {}\ninterface: eth9\nfoo: 1\nlease: 1\n";
     let lines: Vec<u32> = load(text).unwrap_err().iter().filter_map(baton_config::Message::line).collect();
-    assert_eq!(lines, [1, 2, 2, 3, 5, 6]);
+    assert_eq!(lines, [1, 2, 2, 3, 4, 5, 6]);
 }
 
 #[test]
