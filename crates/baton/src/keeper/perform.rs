@@ -38,11 +38,8 @@ impl Thread {
                 return Some(Event::Gate { vip: vip.address, done });
             }
             Effect::Guard { vips, timeout } => {
-                let mut guarded = self.world.gates.guard(&vips, timeout);
-                if guarded.is_err() && self.repair_table() {
-                    guarded = self.world.gates.guard(&vips, timeout);
-                }
-                self.outcome(guarded, || "guarding the addresses".to_owned());
+                self.guard = Some((vips, timeout));
+                self.guard_again();
             }
             Effect::PutAddress { vip, valid } => {
                 let put = self.world.rtnl.put_address(&vip, valid);
@@ -64,9 +61,25 @@ impl Thread {
         None
     }
 
+    /// Guards the addresses as asked for last. `true`: they are guarded now.
+    fn guard_again(&mut self) -> bool {
+        let Some((vips, timeout)) = self.guard.clone() else { return true };
+        let mut guarded = self.world.gates.guard(&vips, timeout);
+        if guarded.is_err() && self.repair_table() {
+            guarded = self.world.gates.guard(&vips, timeout);
+        }
+        self.guarded = guarded.is_ok();
+        self.outcome(guarded, || "guarding the addresses".to_owned());
+        self.guarded
+    }
+
     /// One gate operation. When the table itself is gone, somebody flushed the rules of the host: they are put back, what
     /// is held first, and the operation is tried once more.
     fn gate(&mut self, vip: &Vip, op: GateOp) -> GateDone {
+        // An address that is not guarded would answer without a gate, and after its end.
+        if matches!(op, GateOp::Open { .. }) && !self.guarded && !self.guard_again() {
+            return GateDone::Failed;
+        }
         let mut done = self.world.gates.apply(vip, op);
         if done == GateDone::Failed && self.repair_table() {
             done = self.world.gates.apply(vip, op);

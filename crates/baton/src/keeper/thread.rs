@@ -61,6 +61,9 @@ pub(super) struct Thread {
     pub(super) open: BTreeMap<IpAddr, (Vip, Time)>,
     /// What went wrong last, by what was tried: told when it changes, not every time.
     pub(super) troubles: BTreeMap<String, String>,
+    /// The addresses to guard, and for how long; and whether the kernel took that the last time.
+    pub(super) guard: Option<(Vec<Vip>, Duration)>,
+    pub(super) guarded: bool,
     pub(super) stopped: bool,
     inbox: Receiver<Command>,
     wake: Arc<OwnedFd>,
@@ -76,7 +79,7 @@ impl Thread {
     ) -> Thread {
         let reports = Reports::new(outbox);
         let (open, troubles) = (BTreeMap::new(), BTreeMap::new());
-        Thread { keeper, world, reports, open, troubles, stopped: false, inbox, wake }
+        Thread { keeper, world, reports, open, troubles, guard: None, guarded: false, stopped: false, inbox, wake }
     }
 
     pub(super) fn run(mut self) {
