@@ -61,7 +61,8 @@ fn install(packages: &[&str]) -> Result<()> {
     }
     // Only the programs are wanted: where scripts start services, installing must not start these.
     let quiet = |command: &mut Command| -> Result<()> {
-        process::run(command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
+        eprintln!("installing: {}", process::line(command));
+        process::output(command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1")).map(drop)
     };
     quiet(Command::new("apt-get").args(["update", "-qq"])).context("cannot read the package lists")?;
     quiet(Command::new("apt-get").args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))

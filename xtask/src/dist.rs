@@ -59,7 +59,8 @@ fn build() -> Result<PathBuf> {
     }
     let mut cargo = process::cargo();
     cargo.args(["build", "--locked", "--profile", "dist", "--package", "baton", "--target", &triple]);
-    process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))?;
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    process::run(cargo.env("BATON_BUILD", git(&["describe", "--always", "--dirty"])?))?;
     Ok(root.join("target").join(triple).join("dist/baton"))
 }
 
@@ -127,9 +128,13 @@ fn commit_time() -> Result<u64> {
     if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
         return given.parse().context("SOURCE_DATE_EPOCH is not a number of seconds");
     }
+    git(&["log", "-1", "--format=%ct"])?.parse().context("git does not say when the commit was made")
+}
+
+/// What git says about the tree.
+fn git(args: &[&str]) -> Result<String> {
     let mut git = Command::new("git");
-    git.current_dir(process::root()).args(["log", "-1", "--format=%ct"]);
-    process::text(&mut git)?.trim().parse().context("git does not say when the commit was made")
+    Ok(process::text(git.current_dir(process::root()).args(args))?.trim().to_owned())
 }
 
 /// Says what was made, and writes it down for whoever checks a download.

@@ -57,7 +57,7 @@ pub(crate) fn is_root() -> Result<bool> {
 }
 
 /// As somebody would type it.
-fn line(command: &Command) -> String {
+pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }

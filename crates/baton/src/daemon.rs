@@ -13,8 +13,8 @@ use baton_net::gate::Gates;
 use baton_net::monitor::Monitor;
 use baton_net::packet::Packet;
 use baton_net::rtnl::Rtnl;
-use baton_net::{clock, table};
-use tracing::{info, warn};
+use baton_net::{clock, process, table, udp};
+use tracing::{debug, info, warn};
 
 use crate::admin::socket::{self, Socket};
 use crate::cli::args::Start;
@@ -22,8 +22,8 @@ use crate::cli::load;
 use crate::cli::output::{FAILED, REFUSED, complain, fail};
 use crate::keeper::{self, World};
 use crate::markers::Store;
-use crate::planner::health::Proxy;
 use crate::planner::{self, Parts};
+use crate::proxy::Proxy;
 
 /// Runs until a signal ends it.
 pub fn run(options: Start, loaded: Loaded, as_kube_vip: bool) -> ExitCode {
@@ -31,7 +31,7 @@ pub fn run(options: Start, loaded: Loaded, as_kube_vip: bool) -> ExitCode {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
-    let udp = match udp(&loaded) {
+    let udp = match peers_port(&loaded) {
         Ok(udp) => udp,
         Err(refused) => {
             complain(&refused);
@@ -54,10 +54,10 @@ pub fn run(options: Start, loaded: Loaded, as_kube_vip: bool) -> ExitCode {
 }
 
 /// The peers' port. One that is in use is a mistake in the file as good as any.
-fn udp(loaded: &Loaded) -> Result<Option<UdpSocket>, String> {
+fn peers_port(loaded: &Loaded) -> Result<Option<UdpSocket>, String> {
     match loaded.settings.ownership.local {
         None => Ok(None),
-        Some(local) => load::bind(local).map(Some).map_err(|e| load::text(&[load::port_message(loaded, local, &e)])),
+        Some(local) => udp::bind(local).map(Some).map_err(|e| load::text(&[load::port_message(loaded, local, &e)])),
     }
 }
 
@@ -126,6 +126,10 @@ fn inventory(mut world: World, fence: bool, known: crate::markers::Markers) -> s
 fn launch(options: Start, settings: Settings, ready: Ready, started: Time, as_kube_vip: bool) -> ExitCode {
     let Ready { world, memory, markers, mut warnings } = ready;
     let socket = control_socket(&options, &mut warnings);
+    // Before any thread exists, so that all of them are without.
+    if let Err(e) = process::drop_capabilities() {
+        debug!("capabilities are kept: {e}");
+    }
     let mut seed = [0; 8];
     if let Err(e) = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed) {
         return fail(FAILED, &format!("no random numbers: {e}"));
@@ -135,7 +139,10 @@ fn launch(options: Start, settings: Settings, ready: Ready, started: Time, as_ku
         Ok(runtime) => runtime,
         Err(e) => return fail(FAILED, &format!("the event loop: {e}")),
     };
-    let proxy = Proxy;
+    let proxy = match Proxy::start(std::thread::available_parallelism().map_or(1, usize::from)) {
+        Ok(proxy) => proxy,
+        Err(e) => return fail(FAILED, &format!("the balancer: {e}")),
+    };
     greet(&settings);
     let machine = Keeper::new(settings.ownership.clone(), memory, seed, clock::tick(), clock::now());
     let (keeper, reports) = match keeper::spawn(machine, world) {
@@ -148,14 +155,12 @@ fn launch(options: Start, settings: Settings, ready: Ready, started: Time, as_ku
 
 /// A daemon without its control socket is still a daemon.
 fn control_socket(options: &Start, warnings: &mut BTreeMap<&'static str, String>) -> Option<Socket> {
-    let listened =
-        socket::own_namespace().map(|namespace| socket::path(&options.run_dir, namespace)).and_then(|path| {
-            Socket::listen(&path).map_err(|e| std::io::Error::new(e.kind(), format!("{}: {e}", path.display())))
-        });
-    match listened {
+    let path = socket::path(&options.run_dir, process::netns_inode());
+    match Socket::listen(&path) {
         Ok(socket) => Some(socket),
         Err(e) => {
-            let why = format!("no control socket, so `baton status` does not find this instance: {e}");
+            let at = path.display();
+            let why = format!("no control socket, so `baton status` does not find this instance: {at}: {e}");
             warn!("{why}");
             warnings.insert("socket", why);
             None

@@ -52,20 +52,22 @@ pub struct Message {
 
 /// Longest value that is repeated in a message.
 const VALUE_SHOWN: usize = 60;
+/// Longest key and text, as a bound for what a parser or a file system may have said.
+const TEXT_SHOWN: usize = 300;
 
 impl Message {
     /// Makes a message: `what is wrong (value), expected what`. Empty parts are left out.
     #[must_use]
     pub fn new(severity: Severity, place: &Place, key: &str, what: &str, value: &str, expected: &str) -> Message {
-        let mut text = what.to_owned();
+        let mut text = shown(what, TEXT_SHOWN);
         if !value.is_empty() {
-            text.push_str(&format!(" ({})", shown(value)));
+            text.push_str(&format!(" ({})", shown(value, VALUE_SHOWN)));
         }
         if !expected.is_empty() {
             text.push_str(", expected ");
             text.push_str(expected);
         }
-        Message { severity, file: None, place: place.clone(), key: key.to_owned(), text, snippet: None }
+        Message { severity, file: None, place: place.clone(), key: shown(key, TEXT_SHOWN), text, snippet: None }
     }
 
     /// Line in the file.
@@ -87,18 +89,17 @@ impl Message {
     }
 }
 
-/// A value as it can stand in one line of a terminal.
-fn shown(value: &str) -> String {
-    let mut out: String = value
-        .chars()
-        .take(VALUE_SHOWN)
-        .flat_map(|c| {
-            let plain = if c.is_control() { None } else { Some(c) };
-            let escaped = if c.is_control() { Some(c.escape_default()) } else { None };
-            plain.into_iter().chain(escaped.into_iter().flatten())
-        })
-        .collect();
-    if value.chars().count() > VALUE_SHOWN {
+/// A text as it can stand in one line of a terminal.
+fn shown(text: &str, most: usize) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(most) {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    if text.chars().nth(most).is_some() {
         out.push('…');
     }
     out

@@ -84,7 +84,7 @@ fn own_address(local: &Item, host: &HostFacts, found: &mut Findings) -> Option<S
     if !unicast(local.get("address")?, ip, found) {
         return None;
     }
-    if !host.addresses.iter().any(|a| a.address == ip) {
+    if host.known() && !host.addresses.iter().any(|a| a.address == ip) {
         let own: Vec<String> = host
             .addresses
             .iter()

@@ -26,8 +26,7 @@ pub(crate) struct Wrong {
 
 /// Reads a scalar. `Ok(None)`: not given.
 pub(crate) fn read(text: &str, style: Style, shape: &Shape) -> Result<Option<Value>, Wrong> {
-    let nothing = matches!(text, "" | "~" | "null" | "Null" | "NULL");
-    if text.is_empty() || (style == Style::Plain && nothing) {
+    if is_nothing(text, style == Style::Plain) {
         return Ok(None);
     }
     let wrong = |what| Wrong { what, expected: expects(shape, style) };
@@ -49,6 +48,11 @@ pub(crate) fn read(text: &str, style: Style, shape: &Shape) -> Result<Option<Val
         Shape::Map(_) | Shape::List(..) | Shape::Either(_) | Shape::Any => return Err(wrong("is a single value")),
     };
     Ok(Some(value))
+}
+
+/// Whether a scalar is "not given".
+pub(crate) fn is_nothing(text: &str, plain: bool) -> bool {
+    text.is_empty() || (plain && matches!(text, "~" | "null" | "Null" | "NULL"))
 }
 
 /// What a shape wants, for people.

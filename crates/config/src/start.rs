@@ -8,9 +8,10 @@ use baton_core::settings::Settings;
 use crate::message::{Findings, Message, Place, Severity};
 use crate::tree::{Item, Value};
 use crate::walk::Walk;
-use crate::{balancers, outside, ownership, yaml};
+use crate::{balancers, outside, ownership, scalar, yaml};
 
-/// What a configuration is held against: facts of the host that it is for.
+/// What a configuration is held against: facts of the host that it is for. Without a link nothing is known of it (every
+/// host has one), and what depends on the host is not checked.
 #[derive(Clone, Debug, Default)]
 pub struct HostFacts {
     /// The host's name, for nodes that have none of their own.
@@ -19,6 +20,13 @@ pub struct HostFacts {
     pub links: Vec<Link>,
     /// All addresses.
     pub addresses: Vec<HostAddress>,
+}
+
+impl HostFacts {
+    /// Whether anything can be held against the host.
+    pub(crate) fn known(&self) -> bool {
+        !self.links.is_empty()
+    }
 }
 
 /// The command line of `baton start`, without what is not about settings.
@@ -119,7 +127,10 @@ fn read(text: &str, lenient: bool, found: &mut Findings) -> Option<Item> {
     if let Some((line, column)) = document.second {
         found.put(Severity::Warning, &at(line, column), "the file", "has a second document, which is not read", "", "");
     }
-    let empty = |node: &yaml::Node| matches!(&node.kind, yaml::Kind::Scalar { text, plain: true } if text.is_empty() || text == "~" || text == "null");
+    let empty = |node: &yaml::Node| match &node.kind {
+        yaml::Kind::Scalar { text, plain } => scalar::is_nothing(text, *plain),
+        _ => false,
+    };
     match document.root.filter(|node| !empty(node)) {
         Some(node) => Some(Walk { found, lenient }.root(&node)),
         None => {

@@ -132,7 +132,7 @@ fn interface(at: &Item, ip: IpAddr, root: &Item, around: &Item, host: &HostFacts
     let Some(item) = around.get("interface").or_else(|| root.get("interface")) else {
         return match inferred(ip, host) {
             Some(name) => name,
-            None if witness => String::new(),
+            None if witness || !host.known() => String::new(),
             None => {
                 let names = link_names(host).join(", ");
                 let value = format!("no interface of this host is in the network of {ip}");
@@ -152,7 +152,7 @@ fn interface(at: &Item, ip: IpAddr, root: &Item, around: &Item, host: &HostFacts
 /// An interface that is named must be there, whether or not the address beside it can be read.
 fn known(item: &Item, root: &Item, host: &HostFacts, found: &mut Findings) {
     let Some(name) = item.text().filter(|_| !is_true(root, "witness")) else { return };
-    if !host.links.iter().any(|link| link.name == name) {
+    if host.known() && !host.links.iter().any(|link| link.name == name) {
         let names = link_names(host).join(", ");
         found.error(item, "is not an interface of this host", name, &format!("one of {names}"));
     }

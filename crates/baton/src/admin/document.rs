@@ -117,6 +117,8 @@ pub struct Balancer {
     pub name: String,
     /// `tcp` or `http`.
     pub kind: String,
+    /// Clients that were refused because no backend could be had.
+    pub refused: u64,
     /// Where it listens.
     pub listeners: Vec<Listener>,
     /// Where it sends traffic.
@@ -404,6 +406,7 @@ pub(crate) mod tests {
         let balancer = Balancer {
             name: "api".to_owned(),
             kind: "tcp".to_owned(),
+            refused: 4,
             listeners: vec![Listener { address: "10.0.0.100:6443".to_owned(), error: None }],
             backends: vec![Backend {
                 address: "10.0.0.2:6443".to_owned(),

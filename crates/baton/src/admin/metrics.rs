@@ -133,6 +133,8 @@ fn balancers(page: &mut Page, d: &Document) {
             .map(|l| (vec![("balancer", b.name.clone()), ("listen", l.address.clone())], flag(l.error.is_none())))
     });
     page.gauge("listener_up", None, "The listening socket is there", listeners);
+    let refused = d.balancers.iter().map(|b| (vec![("balancer", b.name.clone())], b.refused));
+    page.counter("balancer_refused", "Clients refused because no backend could be had", refused);
     let backends: Vec<(Labels, &Backend)> = d
         .balancers
         .iter()

@@ -22,14 +22,6 @@ pub fn path(run_dir: &Path, netns: u64) -> PathBuf {
     run_dir.join(format!("start-{netns}.sock"))
 }
 
-/// The inode of this process's network namespace.
-///
-/// # Errors
-/// When `/proc` is not there.
-pub fn own_namespace() -> io::Result<u64> {
-    fs::metadata("/proc/self/ns/net").map(|meta| meta.ino())
-}
-
 /// A listening control socket; removed when dropped, unless somebody else has replaced it.
 #[derive(Debug)]
 pub struct Socket {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use baton_net::rtnl::Rtnl;
-use baton_net::table;
+use baton_net::{process, table};
 
 use super::args::Cleanup;
 use super::output::{FAILED, REFUSED, complain, fail, print};
@@ -11,10 +11,7 @@ use crate::admin::socket;
 use crate::markers::Store;
 
 pub(super) fn run(options: &Cleanup) -> ExitCode {
-    let path = match socket::own_namespace() {
-        Ok(namespace) => socket::path(&options.run_dir, namespace),
-        Err(e) => return fail(FAILED, &format!("the network namespace: {e}")),
-    };
+    let path = socket::path(&options.run_dir, process::netns_inode());
     if std::os::unix::net::UnixStream::connect(&path).is_ok() {
         let why = format!("an instance runs in this network namespace ({}): stop it first", path.display());
         return fail(REFUSED, &why);

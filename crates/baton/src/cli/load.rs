@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 
 use baton_config::{HostFacts, Loaded, Message, Place, Severity, StartArgs};
 use baton_net::rtnl::Rtnl;
@@ -78,16 +78,6 @@ fn problem(file: Option<&str>, what: &str, e: &io::Error) -> Message {
 #[must_use]
 pub fn text(messages: &[Message]) -> String {
     messages.iter().map(|m| format!("{m:#}\n")).collect()
-}
-
-/// Binds the peers' port.
-///
-/// # Errors
-/// What binding may fail with.
-pub fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(local)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
 }
 
 /// Why the peers' port cannot be had, where the file says which it is.

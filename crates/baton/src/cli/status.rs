@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use baton_net::process;
+
 use super::args::Status;
 use super::output::{FAILED, fail, print};
 use crate::admin::document::Document;
@@ -34,8 +36,7 @@ pub(super) fn run(options: &Status) -> ExitCode {
 }
 
 fn picture(options: &Status) -> Result<String, String> {
-    let namespace = socket::own_namespace().map_err(|e| format!("the network namespace: {e}"))?;
-    let path = socket::path(&options.run_dir, namespace);
+    let path = socket::path(&options.run_dir, process::netns_inode());
     let text = socket::ask(&path).map_err(|e| absent(&options.run_dir, &path, &e))?;
     if options.json {
         return Ok(text);

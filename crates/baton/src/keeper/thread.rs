@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use baton_core::keeper::{Event, GateOp, Keeper};
+use baton_core::keeper::{Event, GateOp, Keeper, Level};
 use baton_core::settings::{Ownership, Vip};
 use baton_core::time::Time;
 use baton_net::clock;
 use baton_net::gate::Gates;
 use baton_net::monitor::Monitor;
 use baton_net::packet::Packet;
+use baton_net::process;
 use baton_net::rtnl::Rtnl;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
@@ -83,6 +84,12 @@ impl Thread {
     }
 
     pub(super) fn run(mut self) {
+        if let Err(e) = process::lock_memory() {
+            self.reports.log(Level::Debug, format!("memory is not locked: {e}"));
+        }
+        if !process::realtime() {
+            self.reports.log(Level::Debug, "no SCHED_FIFO: scheduled like everybody else".to_owned());
+        }
         self.tick();
         while !self.stopped {
             self.wait();

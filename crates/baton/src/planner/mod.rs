@@ -4,7 +4,7 @@
 //! value. Nothing here delays a renewal: the keeper has a thread of its own.
 
 mod answer;
-pub(crate) mod health;
+mod balance;
 mod leave;
 mod notes;
 mod reload;
@@ -29,8 +29,9 @@ use crate::admin::{self, ASKS, Ask};
 use crate::cli::args::Start;
 use crate::keeper::{Command, Handle, Report};
 use crate::markers::Store;
+use crate::proxy::Proxy;
 
-use health::{Health, Proxy};
+use balance::Balance;
 
 /// Listeners that could not be made are tried again this often.
 const RETRY: Duration = Duration::from_secs(1);
@@ -52,7 +53,7 @@ pub struct Parts {
     /// What it tells.
     pub reports: mpsc::Receiver<Report>,
     /// The balancer.
-    pub(crate) proxy: Proxy,
+    pub proxy: Proxy,
     /// The control socket, when there is one.
     pub socket: Option<Socket>,
     /// When the process started.
@@ -63,7 +64,7 @@ pub struct Parts {
 
 struct Planner {
     parts: Parts,
-    health: Health,
+    balance: Balance,
     questions: mpsc::Sender<Ask>,
     asked: mpsc::Receiver<Ask>,
     http: Option<(SocketAddr, JoinHandle<()>)>,
@@ -94,10 +95,11 @@ pub async fn run(parts: Parts) -> ExitCode {
         }
     };
     let (questions, asked) = mpsc::channel(ASKS);
-    let mut planner = Planner { parts, health: Health::new(), questions, asked, http: None, tidy: None, leaving: None };
+    let mut planner =
+        Planner { parts, balance: Balance::default(), questions, asked, http: None, tidy: None, leaving: None };
     planner.open_socket();
     planner.open_admin().await;
-    planner.balance();
+    planner.apply_balancers();
     let end = planner.work(signals).await;
     planner.leave(end).await
 }
@@ -130,7 +132,6 @@ impl Planner {
                     Some(report) => self.report(report).await,
                     None => return End::KeeperLost,
                 },
-                Some(change) = self.health.next() => self.health_changed(change),
                 Some(question) = self.asked.recv() => self.answer(question),
                 _ = signals.hup.recv() => self.reload().await,
                 _ = signals.term.recv() => if self.stop("SIGTERM") { return End::AtOnce },
@@ -176,7 +177,7 @@ impl Planner {
 
     /// What could not be opened before is tried again.
     async fn again(&mut self) {
-        self.balance_again();
+        self.listen_again();
         if self.http.is_none() && self.parts.settings.admin.is_some() {
             self.open_admin().await;
         }

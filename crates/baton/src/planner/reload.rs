@@ -7,6 +7,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use baton_core::settings::{Settings, Vip};
+use baton_net::udp;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -62,7 +63,7 @@ impl Planner {
         }
         let udp = match settings.ownership.local {
             Some(local) if settings.ownership.local != old.ownership.local => {
-                Some(load::bind(local).map_err(|e| format!("the peers' UDP port {local}: {e}"))?)
+                Some(udp::bind(local).map_err(|e| format!("the peers' UDP port {local}: {e}"))?)
             }
             _ => None,
         };
@@ -102,7 +103,7 @@ impl Planner {
         let ownership = Box::new(settings.ownership.clone());
         let drain = self.parts.settings.ownership.drain;
         self.parts.settings = settings;
-        self.balance();
+        self.apply_balancers();
         if !self.parts.keeper.send(Command::Configure(ownership, udp)) {
             // Its queue holds hundreds: it hangs, and livez says so.
             error!("the keeper does not take the new configuration");

@@ -1,7 +1,11 @@
 //! Configurations as users write them, and every message that they can get.
 
+mod corpus;
 mod env;
+mod lint;
 mod messages;
+mod outputs;
+mod properties;
 mod settings;
 
 use std::net::IpAddr;

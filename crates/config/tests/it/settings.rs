@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use baton_config::Place;
+use baton_config::{HostFacts, Place, StartArgs, start};
 use baton_core::settings::{Backend, BalancerKind, Check, CheckKind, Key, Url};
 
-use crate::{accepted, load_with};
+use crate::{accepted, key_file, load, load_with};
 
 /// The example of kube-vip's documentation up to 0.1.4.
 const OLD: &str = "\
@@ -274,4 +274,13 @@ fn positions_follow_the_source_of_a_value() {
     let loaded = load_with(Some(OLD), &[("interface", "eth1")], &[("lb_port", "7443")]).unwrap();
     assert_eq!(loaded.position_of("interface"), Place::Flag("interface".into()));
     assert_eq!(loaded.position_of("loadBalancers[0].port"), Place::Environment("lb_port".into()));
+}
+
+#[test]
+fn a_file_for_another_host_is_not_held_against_this_one() {
+    let text = "localPeer: {address: 203.0.113.7}\nremotePeers: [{address: 203.0.113.8}]\nvip: 203.0.113.9\ninterface: bond7\n";
+    assert!(load(text).is_err(), "the host of the tests has neither the address nor the interface");
+    let read = |host: &HostFacts| start(&StartArgs::default(), &[], Some(("f.yaml", text)), host, &key_file, false);
+    let elsewhere = read(&HostFacts::default()).expect("nothing is known of the other host");
+    assert_eq!(elsewhere.settings.ownership.vips[0].interface, "bond7");
 }
