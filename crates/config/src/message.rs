@@ -127,10 +127,15 @@ impl fmt::Display for Message {
     }
 }
 
+/// Most messages about one configuration: beyond, nobody reads them.
+const MESSAGES_MAX: usize = 200;
+
 /// Messages as they are found.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     list: Vec<Message>,
+    refused: bool,
+    unsaid: usize,
 }
 
 impl Findings {
@@ -160,30 +165,50 @@ impl Findings {
         value: &str,
         expected: &str,
     ) {
+        self.refused |= severity == Severity::Error;
+        if self.is_full() {
+            self.unsaid += 1;
+            return;
+        }
         let message = Message::new(severity, place, key, what, value, expected);
         if !self.list.contains(&message) {
             self.list.push(message);
         }
     }
 
+    /// Nothing more is kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() >= MESSAGES_MAX
+    }
+
     /// Whether nothing may be started.
     pub(crate) fn refused(&self) -> bool {
-        self.list.iter().any(|m| m.severity == Severity::Error)
+        self.refused
     }
 
     /// All messages in the order of the file, then flags and environment.
     pub(crate) fn finish(mut self, file: Option<(&str, &str)>) -> Vec<Message> {
         self.list.sort_by(|a, b| a.place.cmp(&b.place));
+        if self.unsaid > 0 {
+            let severity = if self.refused { Severity::Error } else { Severity::Warning };
+            let many = self.unsaid.to_string();
+            self.list.push(Message::new(severity, &Place::Nowhere, "the file", "has more problems", &many, ""));
+        }
         let Some((path, text)) = file else { return self.list };
         let lines: Vec<&str> = text.lines().collect();
         for message in &mut self.list {
             message.file = Some(path.to_owned());
             let line = message.line().and_then(|line| lines.get(usize::try_from(line).ok()?.checked_sub(1)?));
-            let secret = message.key.to_ascii_lowercase().starts_with("peerkey");
-            message.snippet = line
-                .filter(|_| !secret)
-                .map(|l| l.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect());
+            let shown = line.filter(|line| !may_hold_secrets(line));
+            message.snippet =
+                shown.map(|line| line.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect());
         }
         self.list
     }
+}
+
+/// A line or key that may be about a secret, mistyped or not.
+pub(crate) fn may_hold_secrets(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["key", "secret", "password", "token"].iter().any(|word| text.contains(word))
 }

@@ -37,7 +37,7 @@ pub struct StartArgs {
 }
 
 /// A configuration that may be started.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Loaded {
     /// What to do.
     pub settings: Settings,
@@ -47,6 +47,14 @@ pub struct Loaded {
     pub balancer_keys: Vec<String>,
     file: Option<String>,
     root: Item,
+}
+
+impl std::fmt::Debug for Loaded {
+    /// Without what was written, which has secrets in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Loaded { settings, warnings, balancer_keys, .. } = self;
+        write!(f, "Loaded {{ settings: {settings:?}, warnings: {warnings:?}, balancer_keys: {balancer_keys:?} }}")
+    }
 }
 
 impl Loaded {

@@ -28,8 +28,9 @@ pub(crate) fn settle(root: &Item, voters: &Voters, host: &HostFacts, found: &mut
         return Vec::new();
     }
     let written = written(root, found);
-    let wrong = ["vip", "address", "vips"].iter().any(|key| root.get(key).is_some());
-    if written.is_empty() && !wrong {
+    let none = |list: &Item| !list.is_bad() && list.list().is_empty();
+    let said = ["vip", "address"].iter().any(|key| root.get(key).is_some());
+    if !said && root.get("vips").is_none_or(none) {
         found.missing(root, "vip", "the address to keep, such as 192.0.2.10");
     }
     let own_entries = root.get("vips").map(Item::list).unwrap_or_default();
@@ -46,13 +47,14 @@ pub(crate) fn settle(root: &Item, voters: &Voters, host: &HostFacts, found: &mut
             found.error(at, "is given twice", &ip.to_string(), "each address once");
             continue;
         }
+        let prefix = prefix(ip, root, around, found);
         vips.push(Vip {
             address: ip,
-            prefix: prefix(ip, root, around, found),
+            prefix,
             interface: interface(at, ip, root, around, host, found),
             priority: priority(root, around),
         });
-        own(at, ip, host, found);
+        own(at, ip, prefix, host, found);
     }
     if vips.len() > VIPS_MAX {
         found.error(
@@ -186,10 +188,12 @@ pub(crate) fn contains(network: IpAddr, prefix: u8, ip: IpAddr) -> bool {
 /// One of the host's own addresses is not given away; what another program left behind is.
 ///
 /// Own: the first address of its network on a link (not secondary, with room for neighbours), unless Baton put it
-/// there. A lone /32 or a secondary address is how kube-vip and keepalived add theirs.
-fn own(at: &Item, ip: IpAddr, host: &HostFacts, found: &mut Findings) {
+/// there. A lone /32 or a secondary address is how kube-vip and keepalived add theirs. Kernels before 5.18 do not say
+/// who added an address: there one with a lifetime and just the prefix that was asked for is Baton's own from before.
+fn own(at: &Item, ip: IpAddr, prefix: u8, host: &HostFacts, found: &mut Findings) {
     let longest = if ip.is_ipv4() { 32 } else { 128 };
-    let own = |a: &&HostAddress| a.address == ip && !a.mine && a.permanent && !a.secondary && a.prefix < longest;
+    let first = |a: &&HostAddress| a.address == ip && !a.mine && !a.secondary && a.prefix < longest;
+    let own = |a: &&HostAddress| first(a) && (a.permanent || a.prefix != prefix);
     if let Some(a) = host.addresses.iter().find(own) {
         let what = format!("is this host's own address on {}", a.interface);
         found.error(at, &what, &format!("{ip}/{}", a.prefix), "an address that no host has");

@@ -1,7 +1,7 @@
 //! A tree with positions → typed values, by the table of keys. Finds everything that is wrong in one pass.
 
 use crate::keys::{Key, ROOT, Shape, Standing};
-use crate::message::{Findings, Place, Severity};
+use crate::message::{Findings, Place, Severity, may_hold_secrets};
 use crate::scalar::{self, Style};
 use crate::tree::{Item, Value, join};
 use crate::yaml::{Kind, Node};
@@ -135,7 +135,12 @@ impl Walk<'_> {
         // Paths carry the table's spelling, whatever the file's.
         let base = path.rsplit_once('.').map(|(base, _)| base);
         let path = join(base.unwrap_or_default(), key.name);
-        self.item(node, &key.shape, path, key.secret)
+        let item = self.item(node, &key.shape, path.clone(), key.secret);
+        if item.is_none() && key.name.starts_with("peerKey") {
+            // An empty key is more likely a template gone wrong than the wish for no authentication.
+            self.wrong(node, &path, "is empty", "", "a key, or no such line");
+        }
+        item
     }
 
     fn idle(&mut self, name: &Node, node: &Node, why: &str, path: &str) {
@@ -153,7 +158,12 @@ impl Walk<'_> {
     }
 
     fn unknown(&mut self, name: &Node, text: &str, node: &Node, keys: &[Key], path: &str) {
+        if self.found.is_full() {
+            let severity = if self.lenient { Severity::Warning } else { Severity::Error };
+            return self.found.put(severity, &place(name), path, "is not a known key", "", "");
+        }
         let value = match &node.kind {
+            Kind::Scalar { .. } if may_hold_secrets(text) => "",
             Kind::Scalar { text, .. } => text.as_str(),
             Kind::List(_) => "a list",
             Kind::Map(_) => "a mapping",

@@ -36,7 +36,7 @@ pub struct Ownership {
     pub keys: Vec<Key>,
     /// Holds alone, outside the guarantee, until a majority was seen once.
     pub start_as_leader: bool,
-    /// Votes, never holds.
+    /// Votes, never holds: interfaces of `vips` need not exist on its host.
     pub witness: bool,
     /// A standby with a higher priority asks the holder to hand over.
     pub preempt: bool,

@@ -1,5 +1,6 @@
 //! Configurations as users write them, and every message that they can get.
 
+mod balancing;
 mod corpus;
 mod env;
 mod lint;
