@@ -15,7 +15,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     if !args.iter().any(|arg| arg == "-p" || arg.starts_with("--package")) {
         cargo.arg("--workspace");
     }
-    process::run(cargo.args(args))
+    process::run(cargo.args(args).env("PATH", process::path()?))
 }
 
 /// Everything, in the order in which it is quick to fail.

@@ -1,5 +1,6 @@
 //! Other programs, run so that a failure says which one it was.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -46,9 +47,18 @@ pub(crate) fn text(command: &mut Command) -> Result<String> {
 
 /// Where a program is: in `PATH` or among those for administrators, which are not in everybody's `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    directories().into_iter().map(|directory| directory.join(program)).find(|file| file.is_file())
+}
+
+/// `PATH` with the administrators' directories, for whoever looks programs up by themselves.
+pub(crate) fn path() -> Result<OsString> {
+    std::env::join_paths(directories()).context("PATH has a directory that cannot be in it")
+}
+
+fn directories() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let known = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(known).map(|dir| dir.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path).chain(known).collect()
 }
 
 /// Whether this runs as root.
