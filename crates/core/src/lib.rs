@@ -4,6 +4,7 @@
 //! results come back as events. The simulation and the kernel run this very code.
 
 pub mod balance;
+pub mod health;
 pub mod keeper;
 pub mod settings;
 pub mod time;

@@ -3,12 +3,16 @@
 //! It decides nothing: who may get traffic comes from `baton-core`'s order over what the health checks said. Workers read
 //! snapshots and never wait for the control side.
 
+pub mod check;
 mod conn;
 mod flow;
+pub mod health;
+mod http;
 mod limits;
 mod listen;
 mod slots;
 mod target;
+mod tls;
 mod worker;
 
 use std::collections::HashMap;
@@ -25,8 +29,9 @@ use tokio::sync::mpsc;
 
 pub use target::{BackendId, Counts, Fault, Passive};
 
+use http::Http;
 use limits::Limits;
-use target::{Choice, PASSIVE_MAX, Route, Snapshot, Target};
+use target::{Choice, PASSIVE_MAX, Reports, Route, Snapshot, Target};
 use worker::{Command, Mailbox, Worker};
 
 /// What became of one listening address.
@@ -92,6 +97,8 @@ pub struct Proxy {
     mailboxes: Vec<Arc<Mailbox>>,
     threads: Vec<JoinHandle<()>>,
     limits: Arc<Limits>,
+    http: Option<Http>,
+    reports: Reports,
     passive: Option<mpsc::Receiver<Passive>>,
     groups: Vec<Group>,
     /// Listeners by the address asked for.
@@ -117,6 +124,8 @@ impl Proxy {
             mailboxes: Vec::new(),
             threads: Vec::new(),
             limits: limits.clone(),
+            http: None,
+            reports: reports.clone(),
             passive: Some(passive),
             groups: Vec::new(),
             open: HashMap::new(),
@@ -216,6 +225,7 @@ impl Proxy {
         for address in gone {
             if let Some(open) = self.open.remove(&address) {
                 self.tell(|| Command::Close { number: open.number });
+                self.tell_http(http::Command::Close { number: open.number });
             }
         }
     }
@@ -228,31 +238,53 @@ impl Proxy {
             if open.balancer != balancer {
                 open.balancer.clone_from(&balancer);
                 self.tell(|| Command::Retarget { number, route: route.clone() });
+                self.tell_http(http::Command::Retarget { number, route });
             }
             return Listening { balancer, address: bound, error: None };
         }
-        if kind == BalancerKind::Http {
-            let error = io::Error::new(io::ErrorKind::Unsupported, "type http is not served yet");
-            return Listening { balancer, address, error: Some(error) };
-        }
-        let sockets = match listen::open(address, self.mailboxes.len()) {
-            Ok(sockets) => sockets,
-            Err(error) => return Listening { balancer, address, error: Some(error) },
-        };
-        let bound = sockets.first().and_then(listen::local).unwrap_or(address);
         self.numbers += 1;
         let number = self.numbers;
+        let bound = match kind {
+            BalancerKind::Tcp => self.listen_tcp(number, address, &route),
+            BalancerKind::Http => self.listen_http(number, address, route),
+        };
+        match bound {
+            Ok(bound) => {
+                self.open.insert(address, Open { number, balancer: balancer.clone(), kind, bound });
+                Listening { balancer, address: bound, error: None }
+            }
+            Err(error) => Listening { balancer, address, error: Some(error) },
+        }
+    }
+
+    fn listen_tcp(&self, number: u32, address: SocketAddr, route: &Arc<Route>) -> io::Result<SocketAddr> {
+        let sockets = listen::open(address, self.mailboxes.len())?;
+        let bound = sockets.first().and_then(listen::local).unwrap_or(address);
         for (mailbox, fd) in self.mailboxes.iter().zip(sockets) {
             mailbox.post(Command::Listen { number, fd, address: bound, route: route.clone() });
         }
-        self.open.insert(address, Open { number, balancer: balancer.clone(), kind, bound });
-        Listening { balancer, address: bound, error: None }
+        Ok(bound)
+    }
+
+    fn listen_http(&mut self, number: u32, address: SocketAddr, route: Arc<Route>) -> io::Result<SocketAddr> {
+        let http = match &mut self.http {
+            Some(http) => http,
+            None => {
+                let (limits, reports) = (self.limits.clone(), self.reports.clone());
+                self.http.insert(Http::start(limits, reports, self.mailboxes.len())?)
+            }
+        };
+        let fd = listen::open(address, 1)?.pop().ok_or(io::ErrorKind::Other)?;
+        let bound = listen::local(&fd).unwrap_or(address);
+        http.tell(http::Command::Listen { number, fd, route });
+        Ok(bound)
     }
 
     /// Who may use an address has changed: when it is gone, connections on it are reset.
     pub fn holding(&mut self, vip: IpAddr, holding: Holding) {
         if holding == Holding::Gone {
             self.tell(|| Command::Gone(vip));
+            self.tell_http(http::Command::Gone(vip));
         }
     }
 
@@ -268,6 +300,7 @@ impl Proxy {
         group.publish();
         if let Some(target) = cut {
             self.tell(|| Command::Cut(target.clone()));
+            self.tell_http(http::Command::Cut(target));
         }
     }
 
@@ -308,6 +341,15 @@ impl Proxy {
             // A worker that panicked has said so.
             let _ = thread.join();
         }
+        if let Some(http) = &mut self.http {
+            http.stop();
+        }
+    }
+
+    fn tell_http(&self, command: http::Command) {
+        if let Some(http) = &self.http {
+            http.tell(command);
+        }
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
@@ -331,7 +373,7 @@ impl Group {
             backup: m.settings.backup,
             up: m.up && m.address.is_some(),
         };
-        let choice = |m: &Member| Choice { target: m.target.clone(), address: m.address };
+        let choice = |m: &Member| Choice { target: m.target.clone(), address: m.address, url: m.settings.url.clone() };
         let candidates: Vec<Candidate> = self.members.iter().map(candidate).collect();
         let choices = self.members.iter().map(choice).collect();
         self.route.snapshot.store(Arc::new(Snapshot { choices, order: Order::new(&candidates) }));

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use baton_core::balance::Order;
+use baton_core::settings::Url;
 use tokio::sync::mpsc;
 
 /// Names a backend of a balancer for as long as the process lives.
@@ -159,6 +160,8 @@ pub(super) struct Choice {
     pub(super) target: Arc<Target>,
     /// Where it is; `None`: its name is not resolved, so it is not in the order.
     pub(super) address: Option<SocketAddr>,
+    /// For type http.
+    pub(super) url: Option<Url>,
 }
 
 /// What a balancer chooses from now. Replaced as a whole, never changed.
@@ -197,5 +200,17 @@ impl Route {
         let index = snapshot.order.after(self.turn.load(Relaxed), |i| tried(&snapshot.choices[i].target))?;
         let choice = &snapshot.choices[index];
         Some((choice.target.clone(), choice.address?))
+    }
+
+    /// The backend for a request: the one whose turn it is, or another than those tried.
+    pub(super) fn choose(&self, tried: &[Arc<Target>]) -> Option<Choice> {
+        let snapshot = self.snapshot.load();
+        let index = if tried.is_empty() {
+            snapshot.order.at(self.turn.fetch_add(1, Relaxed))
+        } else {
+            let was_tried = |i: usize| tried.iter().any(|t| Arc::ptr_eq(t, &snapshot.choices[i].target));
+            snapshot.order.after(self.turn.load(Relaxed), was_tried)
+        };
+        index.map(|index| snapshot.choices[index].clone())
     }
 }

@@ -55,6 +55,27 @@ pub(crate) fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (Sock
     (address, count)
 }
 
+/// A backend that speaks TLS, with a certificate that nobody would trust.
+pub(crate) fn tls_server(
+    serve: impl Fn(rustls::StreamOwned<rustls::ServerConnection, TcpStream>) + Send + Sync + 'static,
+) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certificate = include_bytes!("fixtures/cert.der").to_vec().into();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(include_bytes!("fixtures/key.der").to_vec());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key.into())
+        .expect("a certificate and its key");
+    let config = Arc::new(config);
+    let (address, _) = server(move |stream| {
+        let connection = rustls::ServerConnection::new(config.clone()).expect("a connection");
+        serve(rustls::StreamOwned::new(connection, stream));
+    });
+    address
+}
+
 /// Sends back what comes.
 pub(crate) fn echo(mut stream: TcpStream) {
     let mut buffer = [0; 16 * 1024];
@@ -76,6 +97,8 @@ pub(crate) fn named(name: u8) -> impl Fn(TcpStream) + Send + Sync {
 /// An address where nobody listens, now or later: it stays bound until the tests end.
 pub(crate) fn nobody() -> SocketAddr {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
+    // So that a test can listen there after all.
+    socket.set_reuse_port(true).expect("option");
     socket.bind(&any().into()).expect("bind");
     let address = socket.local_addr().expect("address").as_socket().expect("IP");
     std::mem::forget(socket);

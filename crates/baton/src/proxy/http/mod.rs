@@ -1,0 +1,183 @@
+//! Type http: requests instead of bytes. One thread with a runtime of its own, started when the first such balancer is.
+//!
+//! The thread accepts, hyper speaks HTTP/1.1 with clients and backends, and every request goes to the next backend.
+
+mod forward;
+mod headers;
+mod pool;
+mod serve;
+mod stream;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::limits::Limits;
+use super::target::{Reports, Route, Target};
+use pool::Pool;
+use stream::{Room, Stream, Streams};
+
+/// How long nothing is accepted after descriptors or room have run out.
+const STARVED: Duration = Duration::from_millis(20);
+
+/// What the control side asks of the thread.
+pub(super) enum Command {
+    /// Accept on a new socket.
+    Listen { number: u32, fd: OwnedFd, route: Arc<Route> },
+    /// Requests that come in there go elsewhere from now on.
+    Retarget { number: u32, route: Arc<Route> },
+    /// Serve those that wait, then close the listener.
+    Close { number: u32 },
+    /// Cut what is in flight to a backend.
+    Cut(Arc<Target>),
+    /// Reset the connections on an address.
+    Gone(IpAddr),
+    /// End the thread.
+    Stop,
+}
+
+/// What all connections share.
+pub(super) struct Shared {
+    pub(super) limits: Arc<Limits>,
+    pub(super) reports: Reports,
+    /// Which of a backend's counters are this thread's.
+    pub(super) cell: usize,
+    pool: Pool,
+    clients: Arc<Streams>,
+}
+
+/// The thread, from outside.
+pub(super) struct Http {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Http {
+    pub(super) fn start(limits: Arc<Limits>, reports: Reports, cell: usize) -> io::Result<Http> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (commands, queue) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { limits, reports, cell, pool: Pool::default(), clients: Arc::default() });
+        let thread = std::thread::Builder::new()
+            .name("proxy-http".to_owned())
+            .spawn(move || runtime.block_on(obey(queue, shared)))?;
+        Ok(Http { commands, thread: Some(thread) })
+    }
+
+    pub(super) fn tell(&self, command: Command) {
+        // A thread that has ended has nothing to change.
+        let _ = self.commands.send(command);
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.tell(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Listener {
+    /// Where its requests go, for the task that accepts.
+    route: Arc<Mutex<Arc<Route>>>,
+    close: Option<tokio::sync::oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+async fn obey(mut queue: mpsc::UnboundedReceiver<Command>, shared: Arc<Shared>) {
+    let mut listeners: HashMap<u32, Listener> = HashMap::new();
+    let mut tidy = tokio::time::interval(pool::IDLE_TIME);
+    loop {
+        let command = tokio::select! {
+            command = queue.recv() => command,
+            _ = tidy.tick() => {
+                shared.pool.tidy();
+                continue;
+            }
+        };
+        let Some(command) = command else { return };
+        match command {
+            Command::Listen { number, fd, route } => match TcpListener::from_std(std::net::TcpListener::from(fd)) {
+                Ok(socket) => {
+                    listeners.insert(number, listen(socket, route, shared.clone()));
+                }
+                Err(e) => tracing::error!("a listener of type http cannot be watched: {e}"),
+            },
+            Command::Retarget { number, route } => {
+                if let Some(listener) = listeners.get(&number) {
+                    *listener.route.lock().expect("nobody panics while holding it") = route;
+                }
+            }
+            Command::Close { number } => {
+                if let Some(mut listener) = listeners.remove(&number) {
+                    drop(listener.close.take());
+                    let _ = listener.task.await;
+                }
+            }
+            Command::Cut(target) => shared.pool.cut(&target),
+            Command::Gone(address) => {
+                shared.clients.reset(|s| s.local_addr().is_ok_and(|a| a.ip().to_canonical() == address))
+            }
+            Command::Stop => return,
+        }
+    }
+}
+
+fn listen(socket: TcpListener, route: Arc<Route>, shared: Arc<Shared>) -> Listener {
+    let route = Arc::new(Mutex::new(route));
+    let (close, closed) = tokio::sync::oneshot::channel();
+    let task = tokio::spawn(accept_all(socket, route.clone(), shared, closed));
+    Listener { route, close: Some(close), task }
+}
+
+/// Accepts until told to close; then what waits in the queue, which closing would reset.
+async fn accept_all(
+    socket: TcpListener,
+    route: Arc<Mutex<Arc<Route>>>,
+    shared: Arc<Shared>,
+    mut closed: tokio::sync::oneshot::Receiver<()>,
+) {
+    let mut closing = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = socket.accept() => accepted,
+            () = std::future::ready(()), if closing => return,
+            _ = &mut closed, if !closing => {
+                closing = true;
+                continue;
+            }
+        };
+        match accepted {
+            Ok((client, from)) => {
+                let room = room(&shared.limits).await;
+                let route = route.lock().expect("nobody panics while holding it").clone();
+                let stream = Stream::new(client, shared.clients.clone(), Some(room));
+                tokio::spawn(serve::connection(stream, from.ip().to_canonical(), route, shared.clone()));
+            }
+            Err(e) => {
+                if let Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) = Errno::from_io_error(&e) {
+                    tokio::time::sleep(STARVED).await;
+                }
+            }
+        }
+    }
+}
+
+/// Room for one more connection, when there is some.
+async fn room(limits: &Arc<Limits>) -> Room {
+    loop {
+        match Room::take(limits) {
+            Some(room) => return room,
+            None => tokio::time::sleep(STARVED).await,
+        }
+    }
+}
