@@ -7,6 +7,7 @@
 
 mod batch;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use tokio::runtime::Runtime;
 
 use crate::clock;
-use crate::table::{self, TableError};
+use crate::table::{self, Layout, TableError};
 use batch::{Answer, Batch, Expected, Set};
 
 /// How much longer than planned a call may take before its element would outlive the end noticeably. Less than the
@@ -62,9 +63,12 @@ pub struct Gates {
     tick: Duration,
     /// How long addresses were last asked to be guarded.
     guard: Duration,
+    /// Until when `answer` is open.
+    ends: BTreeMap<IpAddr, Time>,
 }
 
 struct Kernel {
+    layout: Layout,
     connection: Connection<Nftables>,
     runtime: Runtime,
     sequence: u32,
@@ -74,27 +78,45 @@ struct Kernel {
 impl Gates {
     /// Opens the socket that will own the tables. Without a fence every operation succeeds by the clock alone.
     pub fn open(fence: bool) -> io::Result<Gates> {
-        let kernel = if fence { Some(Kernel::open()?) } else { None };
-        Ok(Gates { kernel, tick: clock::tick(), guard: FIRST_GUARD })
+        let kernel = if fence { Some(Kernel::open(None)?) } else { None };
+        Ok(Gates { kernel, tick: clock::tick(), guard: FIRST_GUARD, ends: BTreeMap::new() })
+    }
+
+    /// As [`Gates::open`] with a fence, but with the tables laid out as asked, to see how older kernels do it.
+    pub fn open_as(layout: Layout) -> io::Result<Gates> {
+        Ok(Gates { kernel: Some(Kernel::open(Some(layout))?), ..Gates::open(false)? })
+    }
+
+    /// How the tables are laid out; `None` without a fence.
+    #[must_use]
+    pub fn layout(&self) -> Option<Layout> {
+        self.kernel.as_ref().map(|kernel| kernel.layout)
+    }
+
+    /// The clock says that `answer` is open. To be asked before each announcement: without the egress hook (or a fence) the
+    /// kernel would let one out after the end.
+    #[must_use]
+    pub fn may_announce(&self, vip: &Vip) -> bool {
+        self.ends.get(&vip.address).is_some_and(|end| clock::now() < *end)
     }
 
     /// Makes or updates the tables for these addresses. Idempotent; elements that live stay (a predecessor's gates).
     pub fn install(&mut self, vips: &[Vip]) -> Result<(), TableError> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        kernel.runtime.block_on(table::install(&kernel.connection, vips))
+        kernel.runtime.block_on(table::install(&kernel.connection, kernel.layout, vips))
     }
 
     /// The tables are whole: sets, chains on their links, rules.
     pub fn intact(&mut self, vips: &[Vip]) -> bool {
         let Some(kernel) = &mut self.kernel else { return true };
-        kernel.runtime.block_on(table::intact(&kernel.connection, vips)).unwrap_or(false)
+        kernel.runtime.block_on(table::intact(&kernel.connection, kernel.layout, vips)).unwrap_or(false)
     }
 
     /// Makes the tables anew in one transaction, with the gates of what is held (and until when) open from the start.
     pub fn repair(&mut self, vips: &[Vip], held: &[(Vip, Time)]) -> Result<(), TableError> {
         let guard = self.guard;
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        kernel.runtime.block_on(table::repair(&kernel.connection, vips, held, guard))?;
+        kernel.runtime.block_on(table::repair(&kernel.connection, kernel.layout, vips, held, guard))?;
         // A delay between reading the clock and the commit would have stretched them.
         for (vip, end) in held {
             if self.renew(vip, &BOTH, *end) == GateDone::Lost {
@@ -118,7 +140,7 @@ impl Gates {
         for chunk in vips.chunks(CHUNK) {
             let mut batch = kernel.batch();
             for vip in chunk {
-                for (family, table, set, key) in table::guards(vip) {
+                for (family, table, set, key) in table::guards(kernel.layout, vip) {
                     let set = Set { family, table: &table, name: set };
                     // An element of unknown state gets a fresh timeout: here it does no harm to revive it.
                     batch.add(set, &key, timeout);
@@ -136,12 +158,17 @@ impl Gates {
 
     /// Operates the gates of one address.
     pub fn apply(&mut self, vip: &Vip, op: GateOp) -> GateDone {
-        match op {
+        let done = match op {
             GateOp::Open { end } => self.gain(vip, end),
             GateOp::Renew { end } => self.renew(vip, &BOTH, end),
             GateOp::Drain { accept_end } => self.drain(vip, accept_end),
             GateOp::Shut => self.shut(vip, &BOTH),
-        }
+        };
+        match done {
+            GateDone::Open { end } => self.ends.insert(vip.address, end),
+            _ => self.ends.remove(&vip.address),
+        };
+        done
     }
 
     /// Elements of two ticks first, which bound how long a pause between the clock and the renewal can be.
@@ -153,8 +180,8 @@ impl Gates {
             let two_ticks = 2 * self.tick;
             if let Some(kernel) = &mut self.kernel {
                 let mut batch = kernel.batch();
-                for gate in BOTH {
-                    batch.add(Place::of(vip, gate).set(), &table::key(vip.address), two_ticks);
+                for place in kernel.places(vip, &BOTH) {
+                    batch.add(place.set(), &table::key(vip.address), two_ticks);
                 }
                 if kernel.run(batch).is_err() {
                     return GateDone::Failed;
@@ -180,7 +207,7 @@ impl Gates {
             if let Some(kernel) = &mut self.kernel {
                 match kernel.renew(vip, gates, timeout) {
                     Ok(()) => {}
-                    Err(Refusal::NotFound) if kernel.has_sets(vip) => return self.lost(vip, gates),
+                    Err(Refusal::NotFound) if kernel.has_sets(vip, gates) => return self.lost(vip, gates),
                     Err(_) => {
                         self.shut(vip, gates);
                         return GateDone::Failed;
@@ -222,12 +249,12 @@ impl Gates {
     /// Idempotent: what is not there is shut.
     fn shut(&mut self, vip: &Vip, gates: &[Gate]) -> GateDone {
         let Some(kernel) = &mut self.kernel else { return GateDone::Shut };
-        for gate in gates {
+        for place in kernel.places(vip, gates) {
             let mut batch = kernel.batch();
-            batch.delete(Place::of(vip, *gate).set(), &table::key(vip.address));
+            batch.delete(place.set(), &table::key(vip.address));
             match kernel.run(batch) {
                 Ok(()) => {}
-                Err(Refusal::NotFound) if kernel.has_sets(vip) => {}
+                Err(Refusal::NotFound) if kernel.has_sets(vip, gates) => {}
                 Err(_) => return GateDone::Failed,
             }
         }
@@ -242,13 +269,17 @@ impl std::fmt::Debug for Kernel {
 }
 
 impl Kernel {
-    fn open() -> io::Result<Kernel> {
+    fn open(layout: Option<Layout>) -> io::Result<Kernel> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let connection = {
             let _context = runtime.enter();
             table::connect().map_err(io::Error::other)?
         };
-        Ok(Kernel { connection, runtime, sequence: FIRST_SEQUENCE, buffer: vec![0; 16 * 1024] })
+        let layout = match layout {
+            Some(layout) => layout,
+            None => runtime.block_on(table::layout(&connection)).map_err(io::Error::other)?,
+        };
+        Ok(Kernel { layout, connection, runtime, sequence: FIRST_SEQUENCE, buffer: vec![0; 16 * 1024] })
     }
 
     fn batch(&self) -> Batch {
@@ -258,8 +289,7 @@ impl Kernel {
     fn renew(&mut self, vip: &Vip, gates: &[Gate], timeout: Duration) -> Result<(), Refusal> {
         let key = table::key(vip.address);
         let mut batch = self.batch();
-        for gate in gates {
-            let place = Place::of(vip, *gate);
+        for place in self.places(vip, gates) {
             batch.delete(place.set(), &key);
             batch.add(place.set(), &key, timeout);
         }
@@ -267,10 +297,27 @@ impl Kernel {
     }
 
     /// The sets are there, so what was not found had run out.
-    fn has_sets(&mut self, vip: &Vip) -> bool {
-        let place = Place::of(vip, Gate::Answer);
-        let (bytes, expected) = batch::get_set(self.sequence, place.set());
-        self.exchange(&bytes, expected).is_ok()
+    fn has_sets(&mut self, vip: &Vip, gates: &[Gate]) -> bool {
+        self.places(vip, gates).iter().all(|place| {
+            let (bytes, expected) = batch::get_set(self.sequence, place.set());
+            self.exchange(&bytes, expected).is_ok()
+        })
+    }
+
+    /// Where the elements of an address's gates are.
+    fn places(&self, vip: &Vip, gates: &[Gate]) -> Vec<Place> {
+        let mut places = Vec::with_capacity(4);
+        for gate in gates {
+            let set = match (gate, vip.address) {
+                (Gate::Answer, IpAddr::V4(_)) => "answer4",
+                (Gate::Answer, IpAddr::V6(_)) => "answer6",
+                (Gate::Accept, IpAddr::V4(_)) => "accept4",
+                (Gate::Accept, IpAddr::V6(_)) => "accept6",
+            };
+            let place = |family| Place { family, table: table::name(&vip.interface), set };
+            places.extend(self.layout.places(set).map(place));
+        }
+        places
     }
 
     fn run(&mut self, batch: Batch) -> Result<(), Refusal> {
@@ -305,22 +352,13 @@ impl Kernel {
 
 /// Where the element of a gate is.
 struct Place {
+    family: u8,
     table: String,
     set: &'static str,
 }
 
 impl Place {
-    fn of(vip: &Vip, gate: Gate) -> Place {
-        let set = match (gate, vip.address) {
-            (Gate::Answer, IpAddr::V4(_)) => "answer4",
-            (Gate::Answer, IpAddr::V6(_)) => "answer6",
-            (Gate::Accept, IpAddr::V4(_)) => "accept4",
-            (Gate::Accept, IpAddr::V6(_)) => "accept6",
-        };
-        Place { table: table::name(&vip.interface), set }
-    }
-
     fn set(&self) -> Set<'_> {
-        Set { family: table::NETDEV, table: &self.table, name: self.set }
+        Set { family: self.family, table: &self.table, name: self.set }
     }
 }

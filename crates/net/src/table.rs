@@ -12,8 +12,10 @@
 //! }
 //! ```
 //!
-//! Made with a netlink library over the socket that owns them (`owner,persist` where the kernel has it).
+//! Without the egress hook there are two more tables per interface (`arp baton-IF`, `inet baton-IF`) with the rules for
+//! what goes out. Made with a netlink library over the socket that owns them (`owner,persist` where the kernel has it).
 
+mod layout;
 mod marker;
 mod rules;
 
@@ -28,10 +30,9 @@ use nlink::netlink::nftables::types::{Family, Set, SetElement, SetKeyType};
 use nlink::netlink::{Connection, Nftables};
 
 use crate::clock;
+pub use layout::Layout;
 pub use marker::{Markers, forget, mark, markers};
 
-/// `NFPROTO_NETDEV`.
-pub(crate) const NETDEV: u8 = 5;
 /// `NFPROTO_ARP`.
 const ARP: u8 = 3;
 /// The table that keeps ARP for a VIP on its own interface.
@@ -41,8 +42,6 @@ const PREFIX: &str = "baton-";
 /// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`: nobody else changes the table while its socket is open, and it outlives the
 /// socket.
 const OWNED: u32 = 0x2 | 0x4;
-/// The sets for IPv4 and their siblings for IPv6.
-const SETS: [&str; 6] = ["guard4", "answer4", "accept4", "guard6", "answer6", "accept6"];
 /// The longest that an operation may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// What is taken off an element's time left when it is copied into a new table, for the time that the copying takes.
@@ -107,14 +106,11 @@ impl fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// The kernel has what the gates need. Nothing is left behind.
-pub fn support() -> Result<(), Unsupported> {
-    let name = format!("{PREFIX}try-{}", std::process::id());
+/// How this kernel lets addresses be fenced. Nothing is left behind.
+pub fn support() -> Result<Layout, Unsupported> {
     let tried = run(async {
         let connection = connect()?;
-        // Removed in the transaction that makes it, so nobody ever sees it.
-        let made = rules::make(connection.transaction(), &name, "lo", 0, &[]).del_table(&name, Family::Netdev);
-        made.commit(&connection).await.map_err(|source| failed("try the gates", source))
+        layout(&connection).await
     });
     tried.map_err(|error| {
         let why = match &error {
@@ -122,12 +118,31 @@ pub fn support() -> Result<(), Unsupported> {
                 "this process may not use nftables: it needs CAP_NET_ADMIN".to_owned()
             }
             _ => format!(
-                "this kernel cannot fence addresses: nftables with netdev ingress and egress hooks is needed (Linux 5.16 \
-                 with CONFIG_NF_TABLES_NETDEV and CONFIG_NETFILTER_EGRESS); {error}"
+                "this kernel cannot fence addresses: nftables with the families netdev, arp and inet is needed \
+                 (CONFIG_NF_TABLES_NETDEV, CONFIG_NF_TABLES_ARP, CONFIG_NF_TABLES_INET): {error}"
             ),
         };
         Unsupported { why }
     })
+}
+
+/// Tries what the kernel has: the egress hook, else the output hooks.
+pub(crate) async fn layout(connection: &Connection<Nftables>) -> Result<Layout, TableError> {
+    let name = format!("{PREFIX}try-{}", std::process::id());
+    let mut refused = None;
+    for layout in [Layout::Egress, Layout::Output] {
+        // Removed in the transaction that makes them, so nobody ever sees them.
+        let mut transaction = rules::make_arp(connection.transaction(), &name, 0, &[]).del_table(&name, Family::Arp);
+        for family in layout.families() {
+            transaction = rules::make(transaction, (layout, *family), (&name, "lo"), 0, &[]).del_table(&name, *family);
+        }
+        match transaction.commit(connection).await {
+            Ok(()) => return Ok(layout),
+            Err(error) => refused = Some(error),
+        }
+    }
+    let source = refused.unwrap_or_else(nlink::Error::timeout);
+    Err(failed("make a chain where frames of a link come in and go out", source))
 }
 
 /// Addresses whose gates somebody left open, with the longer time left of the two.
@@ -155,17 +170,21 @@ pub(crate) fn key(address: IpAddr) -> Vec<u8> {
 }
 
 /// The elements that guard an address: family, table, set, key.
-pub(crate) fn guards(vip: &Vip) -> Vec<(u8, String, &'static str, Vec<u8>)> {
+pub(crate) fn guards(layout: Layout, vip: &Vip) -> Vec<(u8, String, &'static str, Vec<u8>)> {
     let address = key(vip.address);
-    if vip.address.is_ipv6() {
-        return vec![(NETDEV, name(&vip.interface), "guard6", address)];
+    let set = guard_set(vip.address);
+    let mut guards: Vec<_> =
+        layout.places(set).map(|family| (family, name(&vip.interface), set, address.clone())).collect();
+    if vip.address.is_ipv4() {
+        let home = rules::home_key(&address, &vip.interface);
+        guards.push((ARP, ARP_TABLE.to_owned(), "guard", address));
+        guards.push((ARP, ARP_TABLE.to_owned(), "home", home));
     }
-    let home = rules::home_key(&address, &vip.interface);
-    vec![
-        (NETDEV, name(&vip.interface), "guard4", address.clone()),
-        (ARP, ARP_TABLE.to_owned(), "guard", address),
-        (ARP, ARP_TABLE.to_owned(), "home", home),
-    ]
+    guards
+}
+
+fn guard_set(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "guard4" } else { "guard6" }
 }
 
 /// A connection whose operations end in time. To be called within a runtime.
@@ -175,17 +194,18 @@ pub(crate) fn connect() -> Result<Connection<Nftables>, TableError> {
 }
 
 /// Makes or updates the tables.
-pub(crate) async fn install(connection: &Connection<Nftables>, vips: &[Vip]) -> Result<(), TableError> {
-    let present: Vec<(String, Family)> = ours(connection).await?;
+pub(crate) async fn install(connection: &Connection<Nftables>, layout: Layout, vips: &[Vip]) -> Result<(), TableError> {
+    let present = ours(connection).await?;
     for interface in interfaces(vips) {
         let table = name(interface);
-        if !present.contains(&(table.clone(), Family::Netdev)) {
-            make(connection, interface, &[], false).await?;
-        } else if rules::intact(connection, &table, interface).await? {
-            adopt(connection, &table, Family::Netdev).await?;
+        let there: Vec<Family> = present.iter().filter(|(n, _)| *n == table).map(|(_, family)| *family).collect();
+        if there == layout.families() && whole(connection, layout, interface).await? {
+            for family in there {
+                adopt(connection, &table, family).await?;
+            }
         } else {
-            let live = live(connection, &table).await;
-            make(connection, interface, &live, true).await?;
+            let live = live(connection, &table, &there).await;
+            make(connection, layout, interface, &live, &there).await?;
         }
     }
     if !present.contains(&(ARP_TABLE.to_owned(), Family::Arp)) {
@@ -198,24 +218,37 @@ pub(crate) async fn install(connection: &Connection<Nftables>, vips: &[Vip]) -> 
 }
 
 /// The tables, their sets, chains and rules are all there.
-pub(crate) async fn intact(connection: &Connection<Nftables>, vips: &[Vip]) -> Result<bool, TableError> {
+pub(crate) async fn intact(
+    connection: &Connection<Nftables>,
+    layout: Layout,
+    vips: &[Vip],
+) -> Result<bool, TableError> {
     for interface in interfaces(vips) {
-        if !rules::intact(connection, &name(interface), interface).await? {
+        if !whole(connection, layout, interface).await? {
             return Ok(false);
         }
     }
     rules::arp_intact(connection, ARP_TABLE).await
 }
 
-/// Makes the tables anew, each in one transaction: what is held first.
+async fn whole(connection: &Connection<Nftables>, layout: Layout, interface: &str) -> Result<bool, TableError> {
+    for family in layout.families() {
+        if !rules::intact(connection, (layout, *family), (&name(interface), interface)).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes the tables anew, those of an interface in one transaction: what is held first.
 pub(crate) async fn repair(
     connection: &Connection<Nftables>,
+    layout: Layout,
     vips: &[Vip],
     held: &[(Vip, Time)],
     guard: Duration,
 ) -> Result<(), TableError> {
     let present = ours(connection).await?;
-    let is_there = |table: &str, family: Family| present.iter().any(|(n, f)| n == table && *f == family);
     let mut order: Vec<&str> = interfaces(vips);
     order.sort_by_key(|interface| !held.iter().any(|(vip, _)| vip.interface == *interface));
     for interface in order {
@@ -226,13 +259,15 @@ pub(crate) async fn repair(
             live.extend(sets.map(|set| (set, vip.address, left)));
         }
         for vip in vips.iter().filter(|vip| vip.interface == interface) {
-            live.push((if vip.address.is_ipv4() { "guard4" } else { "guard6" }, vip.address, guard));
+            live.push((guard_set(vip.address), vip.address, guard));
         }
-        make(connection, interface, &live, is_there(&name(interface), Family::Netdev)).await?;
+        let table = name(interface);
+        let there: Vec<Family> = present.iter().filter(|(n, _)| *n == table).map(|(_, family)| *family).collect();
+        make(connection, layout, interface, &live, &there).await?;
     }
     let homes: Vec<(Vip, Duration)> =
         vips.iter().filter(|vip| vip.address.is_ipv4()).map(|vip| (vip.clone(), guard)).collect();
-    make_arp(connection, &homes, is_there(ARP_TABLE, Family::Arp)).await
+    make_arp(connection, &homes, present.contains(&(ARP_TABLE.to_owned(), Family::Arp))).await
 }
 
 /// Removes all tables but the markers.
@@ -264,9 +299,9 @@ fn run<T: Send>(work: impl Future<Output = Result<T, TableError>> + Send) -> Res
 
 async fn read_open_gates(connection: &Connection<Nftables>) -> Result<Vec<(IpAddr, Duration)>, TableError> {
     let mut open: Vec<(IpAddr, Duration)> = Vec::new();
-    for (table, _) in ours(connection).await?.iter().filter(|(_, family)| *family == Family::Netdev) {
+    for (table, family) in ours(connection).await?.iter().filter(|(table, _)| table != ARP_TABLE) {
         for set in ["answer4", "accept4", "answer6", "accept6"] {
-            for (address, left) in elements(connection, table, set).await {
+            for (address, left) in elements(connection, (table, *family), set).await {
                 match open.iter_mut().find(|(known, _)| *known == address) {
                     Some((_, longest)) => *longest = left.max(*longest),
                     None => open.push((address, left)),
@@ -292,7 +327,8 @@ async fn ours(connection: &Connection<Nftables>) -> Result<Vec<(String, Family)>
     let tables = connection.list_tables().await.map_err(|source| failed("list tables", source))?;
     let ours = tables.into_iter().filter(|table| match table.family {
         Family::Netdev => table.name.starts_with(PREFIX),
-        Family::Arp => table.name == ARP_TABLE,
+        Family::Arp => table.name == ARP_TABLE || table.name.starts_with(PREFIX),
+        Family::Inet => table.name != marker::TABLE && table.name.starts_with(PREFIX),
         _ => false,
     });
     Ok(ours.map(|table| (table.name, table.family)).collect())
@@ -301,19 +337,28 @@ async fn ours(connection: &Connection<Nftables>) -> Result<Vec<(String, Family)>
 /// An element to be: set, address, time left.
 type Live = (&'static str, IpAddr, Duration);
 
-/// The elements of a table that live.
-async fn live(connection: &Connection<Nftables>, table: &str) -> Vec<Live> {
-    let mut live = Vec::new();
-    for set in SETS {
-        for (address, left) in elements(connection, table, set).await {
-            live.push((set, address, left.saturating_sub(COPYING)));
+/// The elements of an interface's tables that live.
+async fn live(connection: &Connection<Nftables>, table: &str, families: &[Family]) -> Vec<Live> {
+    let mut live: Vec<Live> = Vec::new();
+    for family in families {
+        // The layout may have been another one: what is asked for and not there has no elements.
+        for set in Layout::Egress.sets(Family::Netdev) {
+            for (address, left) in elements(connection, (table, *family), set).await {
+                if !live.iter().any(|(known, element, _)| known == set && *element == address) {
+                    live.push((set, address, left.saturating_sub(COPYING)));
+                }
+            }
         }
     }
     live
 }
 
-async fn elements(connection: &Connection<Nftables>, table: &str, set: &str) -> Vec<(IpAddr, Duration)> {
-    let elements = connection.list_set_elements(table, set, Family::Netdev).await.unwrap_or_default();
+async fn elements(
+    connection: &Connection<Nftables>,
+    (table, family): (&str, Family),
+    set: &str,
+) -> Vec<(IpAddr, Duration)> {
+    let elements = connection.list_set_elements(table, set, family).await.unwrap_or_default();
     let read = |element: &SetElement| {
         let address = if let Ok(octets) = <[u8; 4]>::try_from(element.key()) {
             IpAddr::from(octets)
@@ -325,22 +370,26 @@ async fn elements(connection: &Connection<Nftables>, table: &str, set: &str) -> 
     elements.iter().filter_map(read).collect()
 }
 
-/// Makes a gate table, in place of one that is there. Old kernels know no owners.
+/// Makes an interface's tables, in place of those that are there. Old kernels know no owners.
 async fn make(
     connection: &Connection<Nftables>,
+    layout: Layout,
     interface: &str,
     live: &[Live],
-    replaces: bool,
+    there: &[Family],
 ) -> Result<(), TableError> {
     let table = name(interface);
     for flags in [OWNED, 0] {
         let mut transaction = connection.transaction();
-        if replaces {
-            transaction = transaction.del_table(&table, Family::Netdev);
+        for family in there {
+            transaction = transaction.del_table(&table, *family);
         }
-        match rules::make(transaction, &table, interface, flags, live).commit(connection).await {
+        for family in layout.families() {
+            transaction = rules::make(transaction, (layout, *family), (&table, interface), flags, live);
+        }
+        match transaction.commit(connection).await {
             Err(error) if flags == OWNED && knows_no_owner(&error) => {}
-            Err(error) if replaces && error.is_permission_denied() => return Err(TableError::Owned { table }),
+            Err(error) if !there.is_empty() && error.is_permission_denied() => return Err(TableError::Owned { table }),
             Err(error) if matches!(error.errno(), Some(libc::ENODEV | libc::ENOENT)) => {
                 return Err(TableError::NoInterface { interface: interface.to_owned() });
             }

@@ -193,3 +193,96 @@ fn nested(out: &mut Vec<u8>, kind: u16, body: impl FnOnce(&mut Vec<u8>)) {
     let length = u16::try_from(out.len() - at).unwrap_or(u16::MAX);
     out[at..at + 2].copy_from_slice(&length.to_ne_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ANSWER: Set<'_> = Set { family: 5, table: "baton-e0", name: "answer4" };
+
+    /// What `nft --debug=mnl` shows for the renewal of 10.7.0.100 for 500 ms (nft also names a set by number, and puts
+    /// the timeout before the key). One line for each header and attribute.
+    #[cfg(target_endian = "little")]
+    const RENEWAL: &str = "
+        14000000 1000 0100 07000000 00000000  00 00 000a
+        44000000 0e0a 0100 08000000 00000000  05 00 0000
+            0d00 0100 6261746f6e2d6530 00000000
+            0c00 0200 616e737765723400
+            1400 0380
+                1000 0180
+                    0c00 0180
+                        0800 0100 0a070064
+        50000000 0c0a 0504 09000000 00000000  05 00 0000
+            0d00 0100 6261746f6e2d6530 00000000
+            0c00 0200 616e737765723400
+            2000 0380
+                1c00 0180
+                    0c00 0180
+                        0800 0100 0a070064
+                    0c00 0400 00000000000001f4
+        14000000 1100 0100 0a000000 00000000  00 00 000a";
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn a_renewal_is_these_bytes() {
+        let mut batch = Batch::begin(7);
+        batch.delete(ANSWER, &[10, 7, 0, 100]);
+        batch.add(ANSWER, &[10, 7, 0, 100], Duration::from_micros(500_999));
+        let (bytes, expected) = batch.end();
+        let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hexadecimal, RENEWAL.split_whitespace().collect::<String>());
+        assert_eq!(expected, Expected { first: 7, last: 9 });
+    }
+
+    #[test]
+    fn a_timeout_is_rounded_down_but_never_to_none() {
+        let timeout_of = |timeout| {
+            let mut batch = Batch::begin(1);
+            batch.add(ANSWER, &[0; 4], timeout);
+            let (bytes, _) = batch.end();
+            u64::from_be_bytes(*bytes[..bytes.len() - 20].last_chunk().unwrap())
+        };
+        assert_eq!(timeout_of(Duration::from_micros(7_999)), 7);
+        assert_eq!(timeout_of(Duration::ZERO), 1, "0 would make it permanent");
+    }
+
+    /// An `NLMSG_ERROR` for a message.
+    fn error(sequence: u32, error: i32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        message(&mut bytes, (NLMSG_ERROR, 0, sequence), (0, 0), |out| out.extend([0; 16]));
+        bytes[16..20].copy_from_slice(&error.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn one_error_outweighs_any_acknowledgement() {
+        let expected = Expected { first: 7, last: 9 };
+        let answer = |datagrams: &[Vec<u8>]| {
+            let mut answer = Answer::default();
+            datagrams.iter().for_each(|datagram| answer.read(datagram, expected));
+            answer
+        };
+        assert_eq!(answer(&[]), Answer { acknowledged: false, error: None }, "nothing came: unknown");
+        assert_eq!(answer(&[error(9, 0)]), Answer { acknowledged: true, error: None });
+        assert_eq!(answer(&[error(8, 0)]), Answer { acknowledged: false, error: None }, "not the last message");
+        let failed = Answer { acknowledged: true, error: Some(2) };
+        assert_eq!(answer(&[error(8, -2), error(9, 0)]), failed);
+        assert_eq!(answer(&[[error(8, -2), error(9, 0)].concat()]), failed, "in one datagram");
+        assert_eq!(answer(&[error(6, -1), error(10, -1), error(9, 0)]).error, None, "somebody else's");
+        assert_eq!(answer(&[error(7, -1)]).error, Some(1), "the batch itself");
+    }
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_read_without_harm(datagram in proptest::collection::vec(any::<u8>(), 0..256), cut in 0usize..40) {
+            let mut answer = Answer::default();
+            answer.read(&datagram, Expected { first: 7, last: 9 });
+            let mut real = error(9, -2);
+            real.truncate(cut);
+            real.extend(&datagram);
+            answer.read(&real, Expected { first: 7, last: 9 });
+        }
+    }
+}

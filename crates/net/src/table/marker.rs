@@ -10,7 +10,7 @@ use nlink::netlink::{Connection, Nftables};
 use super::{TableError, connect, failed, run};
 
 /// The table of markers.
-const TABLE: &str = "baton-marks";
+pub(super) const TABLE: &str = "baton-marks";
 /// Followed by milliseconds.
 const LEASE: &str = "longest-lease-";
 const MAJORITY: &str = "majority-seen";

@@ -11,6 +11,9 @@
 //!      meta protocol ip6 ip6 saddr @guard6 ip6 saddr != @accept6 drop
 //! ```
 //!
+//! Without the egress hook `out` is in the output hooks of the families `arp` and `inet`, each rule behind
+//! `meta oifname IF`.
+//!
 //! Our own probes pass: they name no sender. `accept` is closed for other hosts' frames only if those are addressed to
 //! this host (`pkttype host`), so a bridge or a router on the way keeps forwarding.
 
@@ -18,13 +21,13 @@ use std::time::Duration;
 
 use baton_core::settings::Vip;
 use nlink::netlink::nftables::types::{
-    BaseChain, Chain, CmpOp, Family, FilterHook, MetaKey, PayloadBase, PktType, Priority, Register, Rule, SetElement,
-    SetKeyType, Verdict,
+    BaseChain, Chain, CmpOp, Family, FilterHook, MetaKey, PayloadBase, PktType, Priority, Register, Rule, Set,
+    SetElement, SetKeyType, Verdict,
 };
-use nlink::netlink::nftables::{Expr, LookupExpr, Transaction};
+use nlink::netlink::nftables::{ChainInfo, Expr, LookupExpr, Transaction};
 use nlink::netlink::{Connection, Nftables};
 
-use super::{Live, SETS, TableError, failed, key, set};
+use super::{Layout, Live, TableError, failed, key, set};
 
 /// Before everything else that others may hook there.
 const PRIORITY: i32 = -400;
@@ -61,14 +64,20 @@ const ARP_SENDER: Field = network(14, 4);
 /// The target of a neighbour solicitation or advertisement.
 const ND_TARGET: Field = Field { base: PayloadBase::Transport, offset: 8, length: 16 };
 
-/// A transaction that makes a gate table with the elements that live in it.
-pub(super) fn make(transaction: Transaction, table: &str, interface: &str, flags: u32, live: &[Live]) -> Transaction {
-    let mut transaction = transaction.add_table_with_flags(table, Family::Netdev, flags);
-    for name in SETS {
-        let of = gate_set(table, name);
+/// Adds to a transaction what makes an interface's table of one family, with the elements that live in it.
+pub(super) fn make(
+    mut transaction: Transaction,
+    (layout, family): (Layout, Family),
+    (table, interface): (&str, &str),
+    flags: u32,
+    live: &[Live],
+) -> Transaction {
+    transaction = transaction.add_table_with_flags(table, family, flags);
+    for name in layout.sets(family) {
+        let of = gate_set(table, family, name);
         let elements: Vec<SetElement> = live
             .iter()
-            .filter(|(set, _, left)| *set == name && *left >= Duration::from_millis(1))
+            .filter(|(set, _, left)| set == name && *left >= Duration::from_millis(1))
             .map(|(_, address, left)| SetElement::new(key(*address)).with_timeout(*left))
             .collect();
         transaction = transaction.add_set(of.clone());
@@ -76,20 +85,12 @@ pub(super) fn make(transaction: Transaction, table: &str, interface: &str, flags
             transaction = transaction.add_set_elements(&of, &elements);
         }
     }
-    let ingress = FilterHook::ingress(interface);
-    let egress = FilterHook::egress(interface);
-    for (name, hook) in [(IN, ingress), (OUT, egress)] {
-        match Chain::new(table, name) {
-            Ok(chain) => {
-                let base = BaseChain::filter(hook, Priority::Custom(PRIORITY));
-                transaction = transaction.add_chain(chain.family(Family::Netdev).base(base));
-            }
-            // Not reached: both names are short and constant, and interface names are shorter than table names may be.
-            Err(_) => return transaction,
-        }
-    }
-    for rule in rules(table) {
-        transaction = transaction.add_rule(rule);
+    for (name, hook, rules) in chains(layout, family, table, interface) {
+        // Both names are short and constant, and interface names are shorter than table names may be.
+        let Ok(chain) = Chain::new(table, name) else { return transaction };
+        let base = BaseChain::filter(hook, Priority::Custom(PRIORITY));
+        transaction = transaction.add_chain(chain.family(family).base(base));
+        transaction = rules.into_iter().fold(transaction, Transaction::add_rule);
     }
     transaction
 }
@@ -128,31 +129,33 @@ pub(super) fn home_key(address: &[u8], interface: &str) -> Vec<u8> {
     key
 }
 
-/// A gate table is there with its sets, its chains on the interface, and its rules.
+/// An interface's table of one family is there with its sets, its chains where they belong, and their rules.
 pub(super) async fn intact(
     connection: &Connection<Nftables>,
-    table: &str,
-    interface: &str,
+    (layout, family): (Layout, Family),
+    (table, interface): (&str, &str),
 ) -> Result<bool, TableError> {
-    let on_the_interface = |chain: &nlink::netlink::nftables::ChainInfo| {
-        chain.device.as_deref() == Some(interface) || chain.devices.iter().any(|device| device == interface)
+    let wanted: Vec<(&str, usize)> =
+        chains(layout, family, table, interface).iter().map(|(name, _, rules)| (*name, rules.len())).collect();
+    let in_place = |chain: &ChainInfo| {
+        let on_the_interface =
+            chain.device.as_deref() == Some(interface) || chain.devices.iter().any(|d| d == interface);
+        family != Family::Netdev || on_the_interface
     };
-    let wanted = [(IN, 2), (OUT, 5)];
-    whole(connection, table, Family::Netdev, &SETS, &wanted, on_the_interface).await
+    whole(connection, (table, family), layout.sets(family), &wanted, in_place).await
 }
 
 /// The ARP table is there with its sets, chain and rule.
 pub(super) async fn arp_intact(connection: &Connection<Nftables>, table: &str) -> Result<bool, TableError> {
-    whole(connection, table, Family::Arp, &["guard", "home"], &[(OUT, 1)], |_| true).await
+    whole(connection, (table, Family::Arp), &["guard", "home"], &[(OUT, 1)], |_| true).await
 }
 
 async fn whole(
     connection: &Connection<Nftables>,
-    table: &str,
-    family: Family,
+    (table, family): (&str, Family),
     sets: &[&str],
     chains: &[(&str, usize)],
-    on_the_interface: impl Fn(&nlink::netlink::nftables::ChainInfo) -> bool,
+    in_place: impl Fn(&ChainInfo) -> bool,
 ) -> Result<bool, TableError> {
     let missing = |result: nlink::Result<bool>| match result {
         Err(error) if error.is_not_found() => Ok(false),
@@ -165,8 +168,7 @@ async fn whole(
         let rules = connection.list_rules(table, family).await?;
         let has_sets = sets.iter().all(|name| there.iter().any(|set| set.name == *name));
         let has_rules = chains.iter().all(|(name, count)| {
-            let hooked =
-                hooked.iter().any(|chain| chain.name == *name && chain.hook.is_some() && on_the_interface(chain));
+            let hooked = hooked.iter().any(|chain| chain.name == *name && chain.hook.is_some() && in_place(chain));
             hooked && rules.iter().filter(|rule| rule.chain == *name).count() == *count
         });
         Ok(has_sets && has_rules)
@@ -174,43 +176,73 @@ async fn whole(
     missing(look.await)
 }
 
-fn gate_set(table: &str, name: &str) -> nlink::netlink::nftables::types::Set {
+fn gate_set(table: &str, family: Family, name: &str) -> Set {
     let key = if name.ends_with('4') { SetKeyType::Ipv4Addr } else { SetKeyType::Ipv6Addr };
-    set(table, name, Family::Netdev, key)
+    set(table, name, family, key)
 }
 
-fn home_set(table: &str) -> nlink::netlink::nftables::types::Set {
+fn home_set(table: &str) -> Set {
     let name = SetKeyType::Other { type_id: IFNAME_TYPE, len: 16 };
     set(table, "home", Family::Arp, SetKeyType::Concat(vec![SetKeyType::Ipv4Addr, name]))
 }
 
-fn rules(table: &str) -> Vec<Rule> {
-    let discovery = |kind: u8| {
-        let mut exprs = protocol(IPV6);
-        exprs.extend(equals(Expr::Meta { dreg: Register::R0, key: MetaKey::L4Proto }, &[ICMPV6]));
-        let message = Field { base: PayloadBase::Transport, offset: 0, length: 1 };
-        exprs.extend(equals(load(message, Register::R0), &[kind]));
-        exprs
+/// The chains of an interface's table of one family, with their rules.
+fn chains(layout: Layout, family: Family, table: &str, interface: &str) -> Vec<(&'static str, FilterHook, Vec<Rule>)> {
+    let rules = |chain: &str, bodies: Vec<Vec<Expr>>| {
+        let rule = |body| Rule::new(table, chain).family(family).expressions(body);
+        bodies.into_iter().map(rule).collect::<Vec<Rule>>()
     };
+    let from_here = |bodies: Vec<Vec<Expr>>| {
+        let bodies = bodies.into_iter().map(|body| [out_of(interface), body].concat());
+        rules(OUT, bodies.collect())
+    };
+    let incoming = (IN, FilterHook::ingress(interface), rules(IN, packets_to_it()));
+    match (layout, family) {
+        (Layout::Egress, _) => {
+            let outgoing = [arp_from_it(), packets_from_it()].concat();
+            vec![incoming, (OUT, FilterHook::egress(interface), rules(OUT, outgoing))]
+        }
+        (Layout::Output, Family::Netdev) => vec![incoming],
+        (Layout::Output, Family::Arp) => vec![(OUT, FilterHook::Output, from_here(arp_from_it()))],
+        (Layout::Output, _) => vec![(OUT, FilterHook::Output, from_here(packets_from_it()))],
+    }
+}
+
+fn packets_to_it() -> Vec<Vec<Expr>> {
     let to_this_host = equals(Expr::Meta { dreg: Register::R0, key: MetaKey::PktType }, &[PktType::Host as u8]);
-    let parts = [
-        (IN, protocol(IPV4), shut(IP_DESTINATION, "guard4", "accept4"), to_this_host.clone()),
-        (IN, protocol(IPV6), shut(IP6_DESTINATION, "guard6", "accept6"), to_this_host),
-        (OUT, protocol(ARP), shut(ARP_SENDER, "guard4", "answer4"), vec![]),
-        (OUT, protocol(IPV4), shut(IP_SOURCE, "guard4", "accept4"), vec![]),
-        (OUT, discovery(ADVERTISEMENT), shut(ND_TARGET, "guard6", "answer6"), vec![]),
-        (OUT, discovery(SOLICITATION), shut(IP6_SOURCE, "guard6", "answer6"), vec![]),
-        (OUT, protocol(IPV6), shut(IP6_SOURCE, "guard6", "accept6"), vec![]),
-    ];
-    parts
-        .into_iter()
-        .map(|(chain, mut exprs, shut, more)| {
-            exprs.extend(shut);
-            exprs.extend(more);
-            exprs.push(Expr::Verdict(Verdict::Drop));
-            Rule::new(table, chain).family(Family::Netdev).expressions(exprs)
-        })
-        .collect()
+    vec![
+        [protocol(IPV4), shut(IP_DESTINATION, "guard4", "accept4"), to_this_host.clone(), drop_it()].concat(),
+        [protocol(IPV6), shut(IP6_DESTINATION, "guard6", "accept6"), to_this_host, drop_it()].concat(),
+    ]
+}
+
+fn arp_from_it() -> Vec<Vec<Expr>> {
+    vec![[protocol(ARP), shut(ARP_SENDER, "guard4", "answer4"), drop_it()].concat()]
+}
+
+fn packets_from_it() -> Vec<Vec<Expr>> {
+    vec![
+        [protocol(IPV4), shut(IP_SOURCE, "guard4", "accept4"), drop_it()].concat(),
+        [discovery(ADVERTISEMENT), shut(ND_TARGET, "guard6", "answer6"), drop_it()].concat(),
+        [discovery(SOLICITATION), shut(IP6_SOURCE, "guard6", "answer6"), drop_it()].concat(),
+        [protocol(IPV6), shut(IP6_SOURCE, "guard6", "accept6"), drop_it()].concat(),
+    ]
+}
+
+fn discovery(kind: u8) -> Vec<Expr> {
+    let message = Field { base: PayloadBase::Transport, offset: 0, length: 1 };
+    let icmpv6 = equals(Expr::Meta { dreg: Register::R0, key: MetaKey::L4Proto }, &[ICMPV6]);
+    [protocol(IPV6), icmpv6, equals(load(message, Register::R0), &[kind])].concat()
+}
+
+fn out_of(interface: &str) -> Vec<Expr> {
+    let mut name = interface.as_bytes().to_vec();
+    name.resize(NAME, 0);
+    equals(Expr::Meta { dreg: Register::R0, key: MetaKey::OifName }, &name)
+}
+
+fn drop_it() -> Vec<Expr> {
+    vec![Expr::Verdict(Verdict::Drop)]
 }
 
 /// The address is guarded and its gate is not open.

@@ -6,7 +6,9 @@ use std::thread::sleep;
 use baton_core::keeper::{GateDone, GateOp};
 use baton_net::clock::now;
 use baton_net::gate::Gates;
+use baton_net::packet::Packet;
 use baton_net::rtnl::Rtnl;
+use baton_net::table::Layout;
 
 use crate::host::{Wire, inside, ms, run, succeeds, vip};
 
@@ -15,9 +17,14 @@ const V6: &str = "fd07::100";
 
 /// Both addresses on the host, guarded, with gates shut.
 fn guarded() -> (Wire, Gates) {
+    guarded_as(Layout::Egress)
+}
+
+fn guarded_as(layout: Layout) -> (Wire, Gates) {
     let wire = Wire::new();
     let vips = [vip(V4), vip(V6)];
-    let mut gates = Gates::open(true).unwrap();
+    let mut gates = Gates::open_as(layout).unwrap();
+    assert_eq!(gates.layout(), Some(layout));
     gates.install(&vips).unwrap();
     gates.guard(&vips, ms(60_000)).unwrap();
     let mut rtnl = Rtnl::open().unwrap();
@@ -40,29 +47,38 @@ fn sets_with(address: &str) -> Vec<String> {
 #[test]
 fn shut_is_silent_open_is_reachable_and_other_addresses_are_untouched() {
     inside("gates::shut_is_silent_open_is_reachable_and_other_addresses_are_untouched", || {
-        let (wire, mut gates) = guarded();
-        for address in [V4, V6] {
-            assert!(!wire.is_answered(address), "{address} is answered for while shut");
-            assert!(!wire.reaches(address), "{address} is reachable while shut");
-            wire.there(&format!("ip neigh replace {address} lladdr 02:00:00:00:00:0a dev e0"));
-            assert!(!wire.pings(address), "{address} accepts packets while shut");
-            wire.there(&format!("ip neigh del {address} dev e0"));
-            let out = format!("ping -c1 -W0.3 -I {address} {}", if address == V4 { "10.7.0.2" } else { "fd07::2" });
-            assert!(!succeeds(&out), "packets from {address} leave while shut");
-
-            let end = now() + ms(60_000);
-            assert_eq!(gates.apply(&vip(address), GateOp::Open { end }), GateDone::Open { end });
-            assert!(wire.is_answered(address), "{address} is not answered for while open");
-            assert!(wire.reaches(address), "{address} is not reachable while open");
-            assert!(succeeds(&out), "packets from {address} do not leave while open");
-
-            assert_eq!(gates.apply(&vip(address), GateOp::Shut), GateDone::Shut);
-            assert!(!wire.reaches(address), "{address} is reachable after shutting");
-            assert_eq!(gates.apply(&vip(address), GateOp::Shut), GateDone::Shut, "twice");
-        }
-        assert!(wire.reaches("10.7.0.1") && wire.reaches("fd07::1"), "the host's own addresses");
-        assert!(succeeds("ping -c1 -W1 -I 10.7.0.1 10.7.0.2"), "out of the host");
+        shut_is_silent_open_is_reachable(Layout::Egress);
     });
+}
+
+#[test]
+fn so_it_is_without_the_egress_hook() {
+    inside("gates::so_it_is_without_the_egress_hook", || shut_is_silent_open_is_reachable(Layout::Output));
+}
+
+fn shut_is_silent_open_is_reachable(layout: Layout) {
+    let (wire, mut gates) = guarded_as(layout);
+    for address in [V4, V6] {
+        assert!(!wire.is_answered(address), "{address} is answered for while shut");
+        assert!(!wire.reaches(address), "{address} is reachable while shut");
+        wire.there(&format!("ip neigh replace {address} lladdr 02:00:00:00:00:0a dev e0"));
+        assert!(!wire.pings(address), "{address} accepts packets while shut");
+        wire.there(&format!("ip neigh del {address} dev e0"));
+        let out = format!("ping -c1 -W0.3 -I {address} {}", if address == V4 { "10.7.0.2" } else { "fd07::2" });
+        assert!(!succeeds(&out), "packets from {address} leave while shut");
+
+        let end = now() + ms(60_000);
+        assert_eq!(gates.apply(&vip(address), GateOp::Open { end }), GateDone::Open { end });
+        assert!(wire.is_answered(address), "{address} is not answered for while open");
+        assert!(wire.reaches(address), "{address} is not reachable while open");
+        assert!(succeeds(&out), "packets from {address} do not leave while open");
+
+        assert_eq!(gates.apply(&vip(address), GateOp::Shut), GateDone::Shut);
+        assert!(!wire.reaches(address), "{address} is reachable after shutting");
+        assert_eq!(gates.apply(&vip(address), GateOp::Shut), GateDone::Shut, "twice");
+    }
+    assert!(wire.reaches("10.7.0.1") && wire.reaches("fd07::1"), "the host's own addresses");
+    assert!(succeeds("ping -c1 -W1 -I 10.7.0.1 10.7.0.2"), "out of the host");
 }
 
 #[test]
@@ -113,21 +129,28 @@ fn a_gate_never_outlives_its_end_and_is_at_most_three_ticks_short() {
 
 #[test]
 fn draining_answers_no_question_and_serves_those_who_know_the_way() {
-    inside("gates::draining_answers_no_question_and_serves_those_who_know_the_way", || {
-        let (wire, mut gates) = guarded();
-        for address in [V4, V6] {
-            let end = now() + ms(60_000);
-            assert_eq!(gates.apply(&vip(address), GateOp::Open { end }), GateDone::Open { end });
-            assert!(wire.reaches(address));
-            let accept_end = now() + ms(2_500);
-            assert_eq!(gates.apply(&vip(address), GateOp::Drain { accept_end }), GateDone::AnswerShut);
-            assert!(wire.pings(address), "{address} is cut off from those who know the way");
-            assert!(!wire.is_answered(address), "{address} is answered for while draining");
-            sleep(accept_end.left(now()));
-            wire.there(&format!("ip neigh replace {address} lladdr 02:00:00:00:00:0a dev e0"));
-            assert!(!wire.pings(address), "{address} is served after the drain");
-        }
-    });
+    inside("gates::draining_answers_no_question_and_serves_those_who_know_the_way", || drain(Layout::Egress));
+}
+
+#[test]
+fn draining_works_without_the_egress_hook() {
+    inside("gates::draining_works_without_the_egress_hook", || drain(Layout::Output));
+}
+
+fn drain(layout: Layout) {
+    let (wire, mut gates) = guarded_as(layout);
+    for address in [V4, V6] {
+        let end = now() + ms(60_000);
+        assert_eq!(gates.apply(&vip(address), GateOp::Open { end }), GateDone::Open { end });
+        assert!(wire.reaches(address));
+        let accept_end = now() + ms(2_500);
+        assert_eq!(gates.apply(&vip(address), GateOp::Drain { accept_end }), GateDone::AnswerShut);
+        assert!(wire.pings(address), "{address} is cut off from those who know the way");
+        assert!(!wire.is_answered(address), "{address} is answered for while draining");
+        sleep(accept_end.left(now()));
+        wire.there(&format!("ip neigh replace {address} lladdr 02:00:00:00:00:0a dev e0"));
+        assert!(!wire.pings(address), "{address} is served after the drain");
+    }
 }
 
 #[test]
@@ -199,5 +222,36 @@ fn renewals_hold_while_another_process_loads_a_large_map() {
         assert!(renewals > 3, "nothing was loaded");
         sleep(end.left(now()));
         assert_eq!(baton_net::table::open_gates(), [], "a delayed renewal outlives its end");
+    });
+}
+
+#[test]
+fn an_announcement_leaves_only_through_an_open_gate_a_probe_always() {
+    inside("gates::an_announcement_leaves_only_through_an_open_gate_a_probe_always", || {
+        let (_wire, mut gates) = guarded();
+        let mut packet = Packet::open("e0").unwrap();
+        let sent = || -> u64 {
+            let link: serde_json::Value = serde_json::from_str(&run("ip -j -s link show dev e0")).unwrap();
+            link[0]["stats64"]["tx"]["packets"].as_u64().unwrap()
+        };
+        sleep(ms(300));
+        for (address, frames) in [(V4, 2), (V6, 1)] {
+            assert!(!gates.may_announce(&vip(address)));
+            let before = sent();
+            // The kernel says so to a packet socket, too; either way nothing may leave.
+            let _ = packet.announce(&vip(address));
+            assert_eq!(sent(), before, "announced {address} while shut");
+            packet.probe(&vip(address)).unwrap();
+            assert_eq!(sent(), before + 1, "no probe for {address} while shut");
+            let end = now() + ms(60_000);
+            assert_eq!(gates.apply(&vip(address), GateOp::Open { end }), GateDone::Open { end });
+            assert!(gates.may_announce(&vip(address)));
+            packet.announce(&vip(address)).unwrap();
+            assert_eq!(sent(), before + 1 + frames, "no announcement of {address} while open");
+            assert_eq!(gates.apply(&vip(address), GateOp::Drain { accept_end: end }), GateDone::AnswerShut);
+            assert!(!gates.may_announce(&vip(address)));
+            let _ = packet.announce(&vip(address));
+            assert_eq!(sent(), before + 1 + frames, "announced {address} while draining");
+        }
     });
 }

@@ -6,7 +6,7 @@ use baton_core::keeper::{GateDone, GateOp, Marker};
 use baton_net::clock::now;
 use baton_net::gate::Gates;
 use baton_net::rtnl::Rtnl;
-use baton_net::table::{self, Markers, TableError};
+use baton_net::table::{self, Layout, Markers, TableError};
 
 use crate::host::{Wire, inside, ms, run, succeeds, vip};
 
@@ -16,11 +16,13 @@ const V6: &str = "fd07::100";
 #[test]
 fn support_leaves_nothing_behind() {
     inside("tables::support_leaves_nothing_behind", || {
-        table::support().unwrap();
+        assert_eq!(table::support().unwrap(), Layout::Egress);
         assert_eq!(run("nft list ruleset"), "");
         // As a daemon would, from within an asynchronous caller.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { table::support().unwrap() });
+        runtime.block_on(async {
+            table::support().unwrap();
+        });
     });
 }
 
@@ -134,6 +136,35 @@ fn damage_is_seen_and_installing_mends_it_without_shutting_what_is_open() {
                 "shut by mending: {damage}"
             );
         }
+    });
+}
+
+#[test]
+fn another_layout_is_taken_over_with_what_is_open() {
+    inside("tables::another_layout_is_taken_over_with_what_is_open", || {
+        let wire = Wire::new();
+        let vips = [vip(V4), vip(V6)];
+        for vip in &vips {
+            Rtnl::open().unwrap().put_address(vip, ms(60_000)).unwrap();
+        }
+        let end = now() + ms(60_000);
+        let mut before = Gates::open_as(Layout::Output).unwrap();
+        before.install(&vips).unwrap();
+        before.guard(&vips, ms(60_000)).unwrap();
+        assert_eq!(before.apply(&vips[0], GateOp::Open { end }), GateDone::Open { end });
+        drop(before);
+        for layout in [Layout::Egress, Layout::Output, Layout::Egress] {
+            assert_eq!(table::open_gates().len(), 1);
+            let mut after = Gates::open_as(layout).unwrap();
+            assert!(!after.intact(&vips));
+            after.install(&vips).unwrap();
+            assert!(after.intact(&vips));
+            let end = end - ms(10);
+            assert_eq!(after.apply(&vips[0], GateOp::Renew { end }), GateDone::Open { end });
+            assert!(wire.reaches(V4) && !wire.reaches(V6), "{layout:?}");
+        }
+        let tables = run("nft list tables");
+        assert_eq!(tables.lines().count(), 2, "{tables}");
     });
 }
 
