@@ -57,8 +57,10 @@ pub(crate) fn path() -> Result<OsString> {
 
 fn directories() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let known = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(known).collect()
+    let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let missing = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    directories.extend(missing.into_iter().filter(|known| !std::env::split_paths(&path).any(|given| given == *known)));
+    directories
 }
 
 /// Whether this runs as root.
