@@ -17,6 +17,7 @@ use std::time::Duration;
 use baton_core::keeper::{Event, Marker};
 use baton_core::settings::Settings;
 use baton_core::time::Time;
+use baton_net::clock;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -85,7 +86,7 @@ enum End {
 }
 
 /// Runs until a signal ends it.
-pub async fn run(parts: Parts) -> ExitCode {
+pub async fn run(mut parts: Parts) -> ExitCode {
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(e) => {
@@ -95,8 +96,8 @@ pub async fn run(parts: Parts) -> ExitCode {
         }
     };
     let (questions, asked) = mpsc::channel(ASKS);
-    let mut planner =
-        Planner { parts, balance: Balance::default(), questions, asked, http: None, tidy: None, leaving: None };
+    let balance = Balance::new(parts.proxy.passive().expect("the data path gives it once, at the start"));
+    let mut planner = Planner { parts, balance, questions, asked, http: None, tidy: None, leaving: None };
     planner.open_socket();
     planner.open_admin().await;
     planner.apply_balancers();
@@ -126,12 +127,15 @@ impl Planner {
         loop {
             let leaving = self.leaving.unwrap_or_else(far);
             let tidy = self.tidy.unwrap_or_else(far);
+            let judge = self.balance.deadline().map_or(RETRY, |at| at.left(clock::now()));
             tokio::select! {
                 report = self.parts.reports.recv() => match report {
                     Some(Report::Stopped) => return End::Stopped,
                     Some(report) => self.report(report).await,
                     None => return End::KeeperLost,
                 },
+                change = self.balance.checks.next() => self.backend_changed(change),
+                () = tokio::time::sleep(judge), if self.balance.deadline().is_some() => self.judge(),
                 Some(question) = self.asked.recv() => self.answer(question),
                 _ = signals.hup.recv() => self.reload().await,
                 _ = signals.term.recv() => if self.stop("SIGTERM") { return End::AtOnce },

@@ -108,6 +108,7 @@ impl Planner {
             // Its queue holds hundreds: it hangs, and livez says so.
             error!("the keeper does not take the new configuration");
         }
+        self.judge_again();
         if former {
             self.tidy = Some(Instant::now() + drain + TIDY);
         }

@@ -1,7 +1,10 @@
 //! The daemon on the real kernel: one node in a network namespace with a veth pair.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -134,6 +137,10 @@ fn held_shown_reloaded_and_left() {
     assert_eq!(document["schema"], 1);
     assert_eq!(document["addresses"][0]["guarantee"], "single-node");
     assert!(addresses().contains(VIP));
+    let process = fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).expect("it runs");
+    let effective = process.lines().find_map(|l| l.strip_prefix("CapEff:\t")).expect("the kernel says so");
+    // NET_BIND_SERVICE, NET_ADMIN, NET_RAW, IPC_LOCK, SYS_NICE.
+    assert_eq!(u64::from_str_radix(effective, 16).expect("a number") & !0x80_7400, 0, "{effective}");
     let table = baton(&["status", "--run-dir", &host.path("run")]);
     assert!(table.out.contains("holder") && table.out.contains(VIP), "{table:?}");
 
@@ -224,4 +231,67 @@ fn a_second_instance_runs_without_a_socket_and_json_lines_are_json() {
     let gained = lines.iter().find(|l| l["event"] == "gained").expect("a gain");
     assert_eq!(gained["vip"], "192.0.2.102");
     assert!(gained["took_ms"].is_number() && gained["reason"].is_string(), "{gained}");
+}
+
+/// Connects and reads to the end; an error counts as nothing read.
+fn fetch(address: &str) -> String {
+    let mut text = String::new();
+    if let Ok(mut stream) = TcpStream::connect(address) {
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+        let _ = stream.read_to_string(&mut text);
+    }
+    text
+}
+
+#[test]
+fn balancers_serve_and_show_their_backends() {
+    if !in_namespaces("daemon::balancers_serve_and_show_their_backends") {
+        return;
+    }
+    let host = Host::new();
+    let backend = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = backend.local_addr().expect("bound").port();
+    let taken = TcpListener::bind("0.0.0.0:6444").expect("free");
+    let check = "check: {type: tcp, interval: 100ms, timeout: 100ms, rise: 1, fall: 1}";
+    host.write(&single(&format!(
+        "loadBalancers:\n\
+         - {{name: api, type: tcp, port: 6443, bindToVip: true, backends: [{{address: 127.0.0.1, port: {port}, {check}}}]}}\n\
+         - {{name: other, type: tcp, port: 6444, bindToVip: false, backends: [{{address: 127.0.0.1, port: {port}}}]}}\n"
+    )));
+    let _daemon = host.start();
+    let served = std::thread::spawn(move || {
+        for stream in backend.incoming().take_while(|s| s.is_ok()).flatten() {
+            let mut stream = stream;
+            // Checks connect and leave; the one that says stop is the test.
+            let mut word = [0; 4];
+            let _ = stream.set_read_timeout(Some(Duration::from_millis(50)));
+            let _ = stream.write_all(b"hello");
+            if stream.read(&mut word).is_ok_and(|n| &word[..n] == b"stop") {
+                break;
+            }
+        }
+    });
+    host.until_held();
+    eventually("the balancer answers", || (fetch("192.0.2.100:6443") == "hello").then_some(()));
+    let of = |d: &Value, i: usize| d["balancers"][i].clone();
+    let up = || host.status().filter(|d| of(d, 0)["backends"][0]["state"] == "up");
+    let document = eventually("the backend is up", up);
+    assert!(of(&document, 0)["backends"][0]["connections"].as_u64() >= Some(1), "{document}");
+    let error = of(&document, 1)["listeners"][0]["error"].to_string();
+    assert!(error.contains("in use"), "{document}");
+    drop(taken);
+    eventually("the other listener", || (fetch("192.0.2.1:6444") == "hello").then_some(()));
+
+    let mut last = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    last.write_all(b"stop").expect("sent");
+    served.join().expect("no panic");
+    let down = || host.status().filter(|d| of(d, 0)["backends"][0]["state"] == "down");
+    let document = eventually("the backend is down", down);
+    assert!(of(&document, 0)["backends"][0]["why"].to_string().contains("refused"), "{document}");
+    eventually("the address is not served", || host.status().filter(|d| d["addresses"][0]["healthy"] == false));
+    let began = Instant::now();
+    assert_eq!(fetch("192.0.2.100:6443"), "");
+    assert!(began.elapsed() < Duration::from_secs(1), "refused at once");
+    assert_eq!(host.status().expect("it runs")["addresses"][0]["role"], "holder", "nobody else could do better");
+    assert!(host.log().contains("WARN  backend api/127.0.0.1:"), "{}", host.log());
 }
