@@ -18,6 +18,7 @@
 mod layout;
 mod marker;
 mod rules;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -32,6 +33,7 @@ use nlink::netlink::{Connection, Nftables};
 use crate::clock;
 pub use layout::Layout;
 pub use marker::{Markers, forget, mark, markers};
+pub use watch::Watch;
 
 /// `NFPROTO_ARP`.
 const ARP: u8 = 3;

@@ -6,7 +6,7 @@ use baton_core::keeper::{GateDone, GateOp, Marker};
 use baton_net::clock::now;
 use baton_net::gate::Gates;
 use baton_net::rtnl::Rtnl;
-use baton_net::table::{self, Layout, Markers, TableError};
+use baton_net::table::{self, Layout, Markers, TableError, Watch};
 
 use crate::host::{Wire, inside, ms, run, succeeds, vip};
 
@@ -135,6 +135,47 @@ fn damage_is_seen_and_installing_mends_it_without_shutting_what_is_open() {
                 GateDone::Open { end },
                 "shut by mending: {damage}"
             );
+        }
+    });
+}
+
+#[test]
+fn deletions_are_noticed_and_renewals_are_not() {
+    inside("tables::deletions_are_noticed_and_renewals_are_not", || {
+        let _wire = Wire::new();
+        let vips = [vip(V4)];
+        let mut watch = Watch::open().unwrap();
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(&vips).unwrap();
+        gates.guard(&vips, ms(60_000)).unwrap();
+        while watch.read() {}
+        let readable = |watch: &Watch| {
+            let mut fds = [rustix::event::PollFd::new(watch, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut fds, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
+        };
+        assert!(!readable(&watch));
+        let end = now() + ms(60_000);
+        assert_eq!(gates.apply(&vip(V4), GateOp::Open { end }), GateDone::Open { end });
+        assert_eq!(gates.apply(&vip(V4), GateOp::Renew { end }), GateDone::Open { end });
+        gates.guard(&vips, ms(60_000)).unwrap();
+        run("nft 'add table ip other; add set ip other s { type ipv4_addr; elements = { 10.0.0.1 } }'");
+        run("nft 'add element ip other s { 10.0.0.2 }'");
+        assert!(!watch.read(), "renewals and other tables");
+        run("nft 'add element ip other s { 10.0.0.3 }'");
+        assert_eq!(gates.apply(&vip(V4), GateOp::Renew { end }), GateDone::Open { end });
+        assert!(!readable(&watch), "elements wake nobody");
+        run("nft delete table ip other");
+        assert!(!watch.read(), "deleted from another table");
+        drop(gates);
+        for damage in [
+            "nft flush chain netdev baton-e0 out",
+            "nft delete chain netdev baton-e0 out",
+            "nft flush table arp baton",
+            "nft delete table netdev baton-e0",
+        ] {
+            run(damage);
+            assert!(watch.read(), "not noticed: {damage}");
+            assert!(!watch.read(), "noticed twice: {damage}");
         }
     });
 }
