@@ -107,6 +107,7 @@ fn open(ownership: &Ownership, udp: Option<UdpSocket>) -> std::io::Result<World>
         rtnl: Rtnl::open()?,
         // Subscribed before the dump below, so that no change falls between the two.
         monitor: Monitor::open()?,
+        watch: if ownership.fence { Some(table::Watch::open()?) } else { None },
         packets,
         vips: ownership.vips.clone(),
     })

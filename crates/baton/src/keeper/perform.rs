@@ -49,6 +49,8 @@ impl Thread {
                 let removed = self.world.rtnl.remove_address(&interface, address, prefix);
                 self.outcome(removed, || format!("removing {address} from {interface}"));
             }
+            // Where the kernel cannot stop an announcement that is late, the clock does.
+            Effect::Announce { vip } if !self.world.gates.may_announce(&vip) => {}
             Effect::Announce { vip } => self.on_link("announcing", &vip, |packet, vip| packet.announce(vip)),
             Effect::Probe { vip } => self.on_link("probing", &vip, |packet, vip| packet.probe(vip)),
             Effect::Holding { vip, holding } => self.reports.send(Report::Holding(vip, holding)),

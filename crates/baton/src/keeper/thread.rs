@@ -21,6 +21,7 @@ use baton_net::monitor::Monitor;
 use baton_net::packet::Packet;
 use baton_net::process;
 use baton_net::rtnl::Rtnl;
+use baton_net::table::Watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
@@ -48,6 +49,8 @@ pub struct World {
     pub rtnl: Rtnl,
     /// What the kernel tells about links and addresses.
     pub monitor: Monitor,
+    /// Who deletes tables of ours; `None` without a fence.
+    pub watch: Option<Watch>,
     /// The addresses' links.
     pub packets: BTreeMap<String, Packet>,
     /// The addresses.
@@ -127,6 +130,7 @@ impl Thread {
         if let Some(udp) = &self.world.udp {
             fds.push(PollFd::from_borrowed_fd(udp.as_fd(), PollFlags::IN));
         }
+        fds.extend(self.world.watch.iter().map(|w| PollFd::from_borrowed_fd(w.as_fd(), PollFlags::IN)));
         fds.extend(self.world.packets.values().map(|p| PollFd::from_borrowed_fd(p.as_fd(), PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
             // A signal in between is no matter: the round finds nothing to read.
@@ -159,8 +163,11 @@ impl Thread {
         }
     }
 
-    /// Links and addresses. After a lost notification everything is read again.
+    /// Tables, links and addresses. After a lost notification everything is read again.
     fn kernel(&mut self) {
+        if self.world.watch.as_mut().is_some_and(Watch::read) {
+            self.repair_table();
+        }
         match self.world.monitor.read() {
             Ok(events) => {
                 for event in events {
