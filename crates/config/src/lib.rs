@@ -5,6 +5,7 @@
 
 mod balancers;
 mod check;
+mod compare;
 mod keys;
 mod message;
 mod outside;
@@ -21,6 +22,7 @@ mod vips;
 mod walk;
 mod yaml;
 
+pub use compare::compare;
 pub use message::{Message, Place, Severity};
 pub use outside::{FLAGS, Flag};
 pub use reference::reference;

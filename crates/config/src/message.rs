@@ -127,6 +127,8 @@ impl fmt::Display for Message {
     }
 }
 
+/// Longest part of a line that is shown.
+const SNIPPET_SHOWN: usize = 200;
 /// Most messages about one configuration: beyond, nobody reads them.
 const MESSAGES_MAX: usize = 200;
 
@@ -198,13 +200,17 @@ impl Findings {
         let lines: Vec<&str> = text.lines().collect();
         for message in &mut self.list {
             message.file = Some(path.to_owned());
-            let line = message.line().and_then(|line| lines.get(usize::try_from(line).ok()?.checked_sub(1)?));
-            let shown = line.filter(|line| !may_hold_secrets(line));
             message.snippet =
-                shown.map(|line| line.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect());
+                message.line().and_then(|line| snippet(lines.get(usize::try_from(line).ok()?.checked_sub(1)?)?));
         }
         self.list
     }
+}
+
+/// A line of the file as it can be shown; nothing of one that may hold a secret.
+pub(crate) fn snippet(line: &str) -> Option<String> {
+    let shown = line.chars().take(SNIPPET_SHOWN).map(|c| if c.is_control() { ' ' } else { c });
+    (!may_hold_secrets(line)).then(|| shown.collect())
 }
 
 /// A line or key that may be about a secret, mistyped or not.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use baton_core::keeper::event::{HostAddress, Link};
 use baton_core::settings::Settings;
 
-use crate::message::{Findings, Message, Place, Severity};
+use crate::message::{Findings, Message, Place, Severity, snippet};
 use crate::tree::{Item, Value};
 use crate::walk::Walk;
 use crate::{balancers, outside, ownership, scalar, yaml};
@@ -45,7 +45,8 @@ pub struct Loaded {
     pub warnings: Vec<Message>,
     /// Keys of `settings.balancers`, in their order: `loadBalancers[0]`.
     pub balancer_keys: Vec<String>,
-    file: Option<String>,
+    /// Path and text.
+    file: Option<(String, String)>,
     root: Item,
 }
 
@@ -58,6 +59,12 @@ impl std::fmt::Debug for Loaded {
 }
 
 impl Loaded {
+    /// Path of the file, when there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_ref().map(|(path, _)| path.as_str())
+    }
+
     /// Where a key (`localPeer.port`, `loadBalancers[0].port`) was written, or the nearest thing around it.
     #[must_use]
     pub fn position_of(&self, key: &str) -> Place {
@@ -68,7 +75,11 @@ impl Loaded {
     #[must_use]
     pub fn message(&self, severity: Severity, key: &str, what: &str, value: &str, expected: &str) -> Message {
         let mut message = Message::new(severity, &self.position_of(key), key, what, value, expected);
-        message.file.clone_from(&self.file);
+        if let Some((path, text)) = &self.file {
+            message.file = Some(path.clone());
+            let nth = message.line().and_then(|line| usize::try_from(line).ok()?.checked_sub(1));
+            message.snippet = nth.and_then(|nth| snippet(text.lines().nth(nth)?));
+        }
         message
     }
 
@@ -115,7 +126,7 @@ pub fn start(
             let (balancers, balancer_keys) = balancers.into_iter().unzip();
             let admin = balancers::admin(&root);
             let settings = Settings { ownership, balancers, admin };
-            let file = file.map(|(path, _)| path.to_owned());
+            let file = file.map(|(path, text)| (path.to_owned(), text.to_owned()));
             Ok(Loaded { settings, warnings: messages, balancer_keys, file, root })
         }
         _ => Err(messages),

@@ -117,9 +117,10 @@ pub enum LogLevel {
 /// Options of `check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The file
-    pub file: PathBuf,
-    /// Do not look at this host's addresses and interfaces (the file is for another one)
+    /// The file; several, of the nodes of one group, are also held against each other
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Do not look at this host's addresses and interfaces (the file is for another one; implied by several files)
     #[arg(long)]
     pub elsewhere: bool,
 }

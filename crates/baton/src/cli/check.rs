@@ -1,8 +1,9 @@
-//! `baton check FILE`: what a daemon would say, and what is legal and unwise.
+//! `baton check FILE…`: what a daemon would say, and what is legal and unwise; several files are held against each other.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use baton_config::Severity;
+use baton_config::{HostFacts, Loaded, Severity};
 
 use super::args::Check;
 use super::flags::Flags;
@@ -10,32 +11,47 @@ use super::load;
 use super::output::{REFUSED, complain, print};
 
 pub(super) fn run(options: &Check) -> ExitCode {
-    // Without netlink (no network namespace of one's own, say) the file is checked as for another host.
-    let here = if options.elsewhere { None } else { load::host_facts().ok() };
-    let host = here.unwrap_or_default();
-    let Some(file) = options.file.to_str() else {
-        complain(&format!("baton: {}: the path is not UTF-8", options.file.display()));
-        return ExitCode::from(REFUSED);
+    // Several files are of several hosts. Without netlink (no network namespace of one's own, say) a file is checked as
+    // for another host, too.
+    let elsewhere = options.elsewhere || options.files.len() > 1;
+    let host = if elsewhere { None } else { load::host_facts().ok() }.unwrap_or_default();
+    let mut all = Vec::new();
+    let mut lines = String::new();
+    for file in &options.files {
+        all.extend(one(file, &host, &mut lines));
+    }
+    let printed = print(&lines);
+    let differences = baton_config::compare(&all);
+    complain(&load::text(&differences));
+    let differ = differences.iter().any(|m| m.severity == Severity::Error);
+    if differ || all.len() < options.files.len() { ExitCode::from(REFUSED) } else { printed }
+}
+
+/// Checks one file and adds a line about it; `None` when it is refused.
+fn one(file: &Path, host: &HostFacts, lines: &mut String) -> Option<Loaded> {
+    let Some(file) = file.to_str() else {
+        complain(&format!("baton: {}: the path is not UTF-8", file.display()));
+        return None;
     };
     let flags = Flags { config: Some(file.to_owned()), given: Vec::new() };
-    let env = load::environment();
-    let loaded = match load::check(&flags, &env, &host, false) {
+    let loaded = match load::check(&flags, &load::environment(), host, false) {
         Ok(loaded) => loaded,
         Err(messages) => {
             complain(&load::text(&messages));
-            return ExitCode::from(REFUSED);
+            return None;
         }
     };
     let mut messages = loaded.warnings.clone();
-    messages.extend(baton_config::unwise(&loaded, &host));
+    messages.extend(baton_config::unwise(&loaded, host));
     complain(&load::text(&messages));
-    let warnings = messages.iter().filter(|m| m.severity == Severity::Warning).count();
     let o = &loaded.settings.ownership;
-    print(&format!(
-        "{file}: can be started: node {}, {} voters, {} addresses, {} load balancers, {warnings} warnings\n",
+    lines.push_str(&format!(
+        "{file}: can be started: node {}, {} voters, {} addresses, {} load balancers, {} warnings\n",
         o.node,
         o.peers.len() + 1,
         o.vips.len(),
-        loaded.settings.balancers.len()
-    ))
+        loaded.settings.balancers.len(),
+        messages.len()
+    ));
+    Some(loaded)
 }

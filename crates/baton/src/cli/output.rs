@@ -20,6 +20,9 @@ pub fn print(text: &str) -> ExitCode {
 
 /// Writes lines for people to standard error; nobody can be told when that fails.
 pub fn complain(text: &str) {
+    if text.is_empty() {
+        return;
+    }
     let mut err = io::stderr().lock();
     let _ = err.write_all(text.as_bytes());
     if !text.ends_with('\n') {

@@ -119,6 +119,26 @@ fn a_file_is_checked_where_it_is() {
 }
 
 #[test]
+fn files_of_several_nodes_are_held_against_each_other() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, last: u8, other: u8| {
+        let text = format!(
+            "localPeer: {{address: 192.0.2.{last}}}\nremotePeers: [{{address: 192.0.2.{other}}}, {{address: 192.0.2.7}}]\n\
+             vip: 192.0.2.9\ninterface: none0\npeerKey: 0123456789abcdef\n"
+        );
+        let path = dir.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let (a, b, c) = (write("a.yaml", 5, 6), write("b.yaml", 6, 5), write("c.yaml", 6, 4));
+    let same = baton(&["check", &a, &b]);
+    assert_eq!((same.code, same.err.as_str(), same.out.lines().count()), (0, "", 2), "{same:?}");
+    let differ = baton(&["check", &a, &c]);
+    assert_eq!(differ.code, 2, "{differ:?}");
+    assert!(differ.err.starts_with(&format!("{c}:2:14: remotePeers: makes other voters than {a}, ")), "{differ:?}");
+}
+
+#[test]
 fn status_says_where_it_looked() {
     let dir = tempfile::tempdir().expect("a directory");
     let run_dir = dir.path().to_str().expect("UTF-8");
