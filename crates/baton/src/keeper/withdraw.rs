@@ -15,24 +15,31 @@ pub fn withdraw(vips: &[Vip], fence: bool) -> Vec<String> {
             for vip in vips {
                 gates.apply(vip, GateOp::Shut);
             }
-            if let Err(e) = gates.remove() {
+            // An address without a table answers: the table goes only after the addresses.
+            failures.extend(remove_marked(vips));
+            if failures.is_empty()
+                && let Err(e) = gates.remove()
+            {
                 failures.push(format!("the nftables tables: {e}"));
             }
         }
-        Err(e) => failures.push(format!("the gates: {e}")),
-    }
-    match remove_marked(vips) {
-        Ok(more) => failures.extend(more),
-        Err(e) => failures.push(format!("the addresses: {e}")),
+        Err(e) => {
+            failures.push(format!("the gates: {e}"));
+            failures.extend(remove_marked(vips));
+        }
     }
     failures
 }
 
 /// Only what carries our mark: the same address of somebody else's making stays.
-fn remove_marked(vips: &[Vip]) -> std::io::Result<Vec<String>> {
-    let mut rtnl = Rtnl::open()?;
+fn remove_marked(vips: &[Vip]) -> Vec<String> {
+    let opened = Rtnl::open().and_then(|mut rtnl| rtnl.addresses().map(|all| (rtnl, all)));
+    let (mut rtnl, all) = match opened {
+        Ok(opened) => opened,
+        Err(e) => return vec![format!("the addresses: {e}")],
+    };
     let mut failures = Vec::new();
-    for found in rtnl.addresses()? {
+    for found in all {
         let ours = |v: &Vip| v.address == found.address && v.interface == found.interface;
         if !found.mine || !vips.iter().any(ours) {
             continue;
@@ -41,5 +48,5 @@ fn remove_marked(vips: &[Vip]) -> std::io::Result<Vec<String>> {
             failures.push(format!("{} on {}: {e}", found.address, found.interface));
         }
     }
-    Ok(failures)
+    failures
 }

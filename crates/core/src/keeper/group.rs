@@ -89,6 +89,8 @@ pub(crate) struct Group {
     free_at: Time,
     not_before: Time,
     put_at: Option<Time>,
+    /// A put was asked for that the kernel has not shown yet: the address may be there.
+    put_unseen: bool,
     remove_at: Option<Time>,
     pub(crate) told: Option<State>,
     pub(crate) wake: Time,
@@ -125,6 +127,7 @@ impl Group {
             free_at: Time::ZERO,
             not_before: now,
             put_at: None,
+            put_unseen: false,
             remove_at: None,
             told: None,
             wake: now,
@@ -368,7 +371,12 @@ impl Group {
         let put = ops.contains(&Op::Put) || refresh;
         if put && (refresh || retry(self.put_at)) {
             self.put_at = Some(cx.now);
+            self.put_unseen |= !refresh || self.actual.is_empty();
             cx.out.push(Effect::PutAddress { vip: self.vip.clone(), valid });
+        }
+        if !wanted && std::mem::take(&mut self.put_unseen) {
+            let Vip { interface, address, prefix, .. } = self.vip.clone();
+            cx.out.push(Effect::RemoveAddress { interface, address, prefix });
         }
         if !wanted {
             self.put_at = None;
@@ -388,6 +396,7 @@ impl Group {
 
     /// The kernel has an address.
     pub(crate) fn address_put(&mut self, a: HostAddress) {
+        self.put_unseen &= a.interface != self.vip.interface || !a.mine;
         self.actual.retain(|x| x.interface != a.interface || x.prefix != a.prefix);
         self.actual.push(a);
     }

@@ -7,7 +7,7 @@ use super::{BTreeMap, Duration, Effect, Keeper, Note, Record, SocketAddr, Time, 
 use crate::settings::{Peer, VOTERS_MAX};
 use baton_wire::peer::{self, DATAGRAM_MAX, Flags, HEADER_LEN, Header, MAC_LEN};
 
-/// States are repeated to each peer at least so often.
+/// What a node is (voters, link-layer addresses, states) is repeated to each peer at least so often.
 const STATES_EVERY: Duration = Duration::from_secs(1);
 /// Sources whose dropped datagrams were logged already; later ones are only counted.
 const COMPLAINTS_MAX: usize = 64;
@@ -68,7 +68,6 @@ impl Keeper {
         s.reachable = true;
         if first {
             s.told = None;
-            s.introduced = false;
             s.greet();
         }
         if news {
@@ -180,7 +179,6 @@ impl Keeper {
             let s = self.sessions.entry(p.address).or_insert_with(|| Session::new(p.address, p.id.clone()));
             s.id.clone_from(&p.id);
             s.same_voters = false;
-            s.introduced = false;
             s.told = None;
             s.greet();
         }
@@ -264,13 +262,11 @@ impl Keeper {
             let macs = self.macs();
             let voters = self.voters.list().to_vec();
             let Some(s) = self.sessions.get_mut(&to) else { continue };
-            if !s.introduced {
-                s.introduced = s.incarnation().is_some();
+            if s.told.is_none_or(|t| now.since(t) >= STATES_EVERY) {
+                // Repeated, because any one datagram may be lost; not counted as told before the peer can read it.
+                s.told = s.incarnation().map(|_| now);
                 s.outbox.push(Record::Voters(voters));
                 s.outbox.push(Record::Macs(macs));
-            }
-            if s.told.is_none_or(|t| now.since(t) >= STATES_EVERY) {
-                s.told = Some(now);
                 s.outbox.extend(states);
             }
             self.send(now, to, out);

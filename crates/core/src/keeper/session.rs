@@ -47,9 +47,7 @@ pub(crate) struct Session {
     pub(crate) voters: Vec<SocketAddr>,
     pub(crate) digest: Digest,
     pub(crate) outbox: Vec<Record>,
-    /// It was told our voters and link-layer addresses in this incarnation.
-    pub(crate) introduced: bool,
-    /// When it was told all states last.
+    /// When it was told last what this node is.
     pub(crate) told: Option<Time>,
     /// A datagram is due even if the outbox is empty.
     greet: Option<Greeting>,
@@ -131,7 +129,6 @@ impl Session {
             voters: Vec::new(),
             digest: [0; 16],
             outbox: Vec::new(),
-            introduced: false,
             told: None,
             silent: None,
             greet: Some(Greeting::Known),

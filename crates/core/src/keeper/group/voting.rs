@@ -98,8 +98,13 @@ impl Group {
         u8::try_from(better.count()).unwrap_or(u8::MAX)
     }
 
+    /// How long promises may take.
+    fn wait(&self, cx: &Context<'_>) -> Duration {
+        cx.patience((cx.lease / 10).clamp(Duration::from_millis(10), Duration::from_millis(100)))
+    }
+
     fn prepare(&mut self, cx: &mut Context<'_>) {
-        let wait = cx.patience((cx.lease / 10).clamp(Duration::from_millis(10), Duration::from_millis(100)));
+        let wait = self.wait(cx);
         self.proposer.saw(self.acceptor.promised());
         let request = self.proposer.prepare(cx.now, cx.voters.me(), cx.now + wait);
         let ballot = self.proposer.ballot;
@@ -287,7 +292,8 @@ impl Group {
         };
         self.holder = Some((holder, cx.now));
         self.cause = Reason::HandedOver;
-        let wait = if successor.is_none_or(|s| s == cx.me) { Duration::ZERO } else { cx.stagger() * 2 };
+        let wait = if successor.is_none_or(|s| s == cx.me) { Duration::ZERO } else { cx.stagger() * 2 + self.wait(cx) };
+        // The named successor has the field to itself for as long as it may need.
         self.free_at = cx.now + wait;
         self.tries = 0;
         if successor == Some(cx.me) {
