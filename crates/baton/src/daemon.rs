@@ -86,7 +86,7 @@ fn prepare(options: &Start, settings: &Settings, udp: Option<UdpSocket>) -> Resu
         warnings.insert("markers", format!("a marker was not written: {}", refused.why));
     }
     let mut world = open(ownership, udp).map_err(|e| format!("the kernel: {e}"))?;
-    world.gates.install(&ownership.vips).map_err(|e| format!("nftables: {e}"))?;
+    world.gates.install(&ownership.vips).map_err(|e| e.to_string())?;
     let (world, memory) =
         inventory(world, ownership.fence, known).map_err(|e| format!("reading links and addresses: {e}"))?;
     Ok(Ready { world, memory, markers, warnings })

@@ -48,12 +48,7 @@ impl Store {
     /// Reads both places.
     #[must_use]
     pub fn read(&self) -> Markers {
-        let table = if self.fence { table::markers() } else { Ok(table::Markers::default()) };
-        let table = match table {
-            Ok(t) => Kept::Known(Markers { longest_lease: t.longest_lease, majority_seen: t.majority_seen }),
-            Err(_) => Kept::Unreadable,
-        };
-        join(table, read(&self.file))
+        join(if self.fence { read_table() } else { Kept::Absent }, read(&self.file))
     }
 
     /// Before a configuration takes effect: its lease, or the longest that was allowed before. When nothing is known that
@@ -117,6 +112,24 @@ impl Store {
         }
     }
 
+    /// Writes again what somebody else has removed (a flush of all nftables rules, say). `true`: something was.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn heal(&self, remembered: &Markers) -> Result<bool, Refused> {
+        let known = |kept: Kept| matches!(kept, Kept::Known(m) if m == *remembered);
+        if known(read(&self.file)) && (!self.fence || known(read_table())) {
+            return Ok(false);
+        }
+        if let Some(lease) = remembered.longest_lease {
+            self.write(Marker::LongestLease(lease))?;
+        }
+        if remembered.majority_seen {
+            self.write(Marker::MajoritySeen)?;
+        }
+        Ok(true)
+    }
+
     /// Path of the file.
     #[must_use]
     pub fn file(&self) -> &Path {
@@ -143,6 +156,13 @@ fn join(table: Kept, file: Kept) -> Markers {
             longest_lease: table.longest_lease.max(file.longest_lease),
             majority_seen: table.majority_seen || file.majority_seen,
         },
+    }
+}
+
+fn read_table() -> Kept {
+    match table::markers() {
+        Ok(t) => Kept::Known(Markers { longest_lease: t.longest_lease, majority_seen: t.majority_seen }),
+        Err(_) => Kept::Unreadable,
     }
 }
 
@@ -204,6 +224,11 @@ mod tests {
         store.raise(LEASE * 2).expect("written");
         store.write(Marker::MajoritySeen).expect("written");
         assert_eq!(store.read(), known(LEASE * 2, true));
+        let remembered = store.read();
+        assert!(!store.heal(&remembered).expect("read"), "nothing is missing");
+        assert!(store.forget_file().expect("removed"));
+        assert!(store.heal(&remembered).expect("written"), "it was missing");
+        assert_eq!(store.read(), remembered);
         assert!(store.forget_file().expect("removed"));
         assert!(!store.forget_file().expect("no error"));
     }

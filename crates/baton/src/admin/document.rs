@@ -401,6 +401,8 @@ pub(crate) mod tests {
             vips: vec![vip],
             peers: vec![peer("b", "10.0.0.2:10000", true), peer("c", "10.0.0.3:10000", false)],
             dropped: BTreeMap::from([("not a peer", 2)]),
+            renewal_lag: Duration::from_micros(100),
+            renewal_lag_max: Duration::from_micros(1_200),
             ..Status::default()
         };
         let balancer = Balancer {

@@ -176,4 +176,15 @@ mod tests {
         }
         assert!(text.ends_with("# EOF\n"), "OpenMetrics has an end");
     }
+
+    /// Every metric is explained in docs/status.md.
+    #[test]
+    fn the_documentation_names_every_metric() {
+        let documentation = include_str!("../../../../docs/status.md");
+        let text = page(&sample());
+        let names = text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split(['{', ' ']).next());
+        for name in names {
+            assert!(documentation.contains(&format!("`{name}`")), "{name} is not explained");
+        }
+    }
 }

@@ -19,6 +19,7 @@ pub fn render(d: &Document) -> String {
     section(&mut out, "peers", peers(d));
     section(&mut out, "balancers", balancers(d));
     section(&mut out, "last transitions", transitions(d));
+    tail(&mut out, d);
     out
 }
 
@@ -44,6 +45,16 @@ fn head(out: &mut String, d: &Document) {
         d.version,
         d.pid
     );
+}
+
+/// How close it has been, and what did not count.
+fn tail(out: &mut String, d: &Document) {
+    let (lag, most) = (micros(d.renewal_lag_us), micros(d.renewal_lag_max_us));
+    let _ = writeln!(out, "\nrenewal lag {lag}, at most {most} of a lease of {}", millis(d.lease_ms));
+    if !d.dropped.is_empty() {
+        let all: Vec<String> = d.dropped.iter().map(|(why, n)| format!("{n} ({why})")).collect();
+        let _ = writeln!(out, "dropped datagrams: {}", all.join(", "));
+    }
 }
 
 /// A heading and rows; nothing at all when there are none.
@@ -209,6 +220,8 @@ mod tests {
             "connection refused",
             "gained in 1.50 ms",
             "the holder's lease ran out",
+            "renewal lag 0.10 ms, at most 1.20 ms of a lease of 500 ms",
+            "dropped datagrams: 2 (not a peer)",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }

@@ -13,7 +13,6 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
 use baton_core::keeper::{Event, Holding, Keeper, Level, Marker, Note, Status};
 use baton_core::settings::{Ownership, Vip};
@@ -64,7 +63,6 @@ pub enum Report {
 pub struct Handle {
     commands: SyncSender<Command>,
     wake: Arc<OwnedFd>,
-    thread: JoinHandle<()>,
 }
 
 impl Handle {
@@ -74,12 +72,6 @@ impl Handle {
         // Adding 1 to an eventfd can only fail when it stands at its maximum, and then the thread is awake already.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
         sent
-    }
-
-    /// The thread has ended, by itself or by a panic.
-    #[must_use]
-    pub fn ended(&self) -> bool {
-        self.thread.is_finished()
     }
 }
 
@@ -92,8 +84,9 @@ pub fn spawn(keeper: Keeper, world: World) -> io::Result<(Handle, mpsc::Receiver
     let (outbox, reports) = mpsc::channel(REPORTS);
     let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let waker = Arc::clone(&wake);
-    let thread = std::thread::Builder::new()
+    // Its end closes the queue of reports, which is how the planner learns of it.
+    std::thread::Builder::new()
         .name("keeper".to_owned())
         .spawn(move || thread::Thread::new(keeper, world, inbox, waker, outbox).run())?;
-    Ok((Handle { commands, wake, thread }, reports))
+    Ok((Handle { commands, wake }, reports))
 }

@@ -8,13 +8,14 @@ mod balance;
 mod leave;
 mod notes;
 mod reload;
+mod remember;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use baton_core::keeper::{Event, Marker};
+use baton_core::keeper::Event;
 use baton_core::settings::Settings;
 use baton_core::time::Time;
 use baton_net::clock;
@@ -29,13 +30,15 @@ use crate::admin::socket::Socket;
 use crate::admin::{self, ASKS, Ask};
 use crate::cli::args::Start;
 use crate::keeper::{Command, Handle, Report};
-use crate::markers::Store;
+use crate::markers::{Markers, Store};
 use crate::proxy::Proxy;
 
 use balance::Balance;
 
 /// Listeners that could not be made are tried again this often.
 const RETRY: Duration = Duration::from_secs(1);
+/// Whether the markers are still there is looked at this often.
+const MARKERS: Duration = Duration::from_secs(10);
 /// What a hand-over may take beyond the drain time.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -71,6 +74,8 @@ struct Planner {
     http: Option<(SocketAddr, JoinHandle<()>)>,
     /// When the tables of addresses that are no longer configured may go.
     tidy: Option<Instant>,
+    /// What the markers say, as far as this process knows.
+    remembered: Markers,
     /// Until when a hand-over may take.
     leaving: Option<Instant>,
 }
@@ -97,7 +102,9 @@ pub async fn run(mut parts: Parts) -> ExitCode {
     };
     let (questions, asked) = mpsc::channel(ASKS);
     let balance = Balance::new(parts.proxy.passive().expect("the data path gives it once, at the start"));
-    let mut planner = Planner { parts, balance, questions, asked, http: None, tidy: None, leaving: None };
+    let store = parts.markers.clone();
+    let remembered = tokio::task::spawn_blocking(move || store.read()).await.unwrap_or_default();
+    let mut planner = Planner { parts, balance, questions, asked, remembered, http: None, tidy: None, leaving: None };
     planner.open_socket();
     planner.open_admin().await;
     planner.apply_balancers();
@@ -124,6 +131,7 @@ impl Signals {
 impl Planner {
     async fn work(&mut self, mut signals: Signals) -> End {
         let mut retry = tokio::time::interval(RETRY);
+        let mut markers = tokio::time::interval_at(Instant::now() + MARKERS, MARKERS);
         loop {
             let leaving = self.leaving.unwrap_or_else(far);
             let tidy = self.tidy.unwrap_or_else(far);
@@ -141,6 +149,7 @@ impl Planner {
                 _ = signals.term.recv() => if self.stop("SIGTERM") { return End::AtOnce },
                 _ = signals.int.recv() => if self.stop("SIGINT") { return End::AtOnce },
                 _ = retry.tick() => self.again().await,
+                _ = markers.tick() => self.heal_markers().await,
                 () = tokio::time::sleep_until(tidy), if self.tidy.is_some() => self.tidy().await,
                 () = tokio::time::sleep_until(leaving), if self.leaving.is_some() => {
                     warn!("the hand-over takes too long: leaving at once");
@@ -157,25 +166,6 @@ impl Planner {
             Report::Holding(vip, holding) => self.parts.proxy.holding(vip, holding),
             Report::Remember(marker) => self.remember(marker).await,
             Report::Stopped => {}
-        }
-    }
-
-    /// Writes a marker. The keeper does not wait for it.
-    async fn remember(&mut self, marker: Marker) {
-        if matches!(marker, Marker::LongestLease(lease) if lease < self.parts.settings.ownership.lease) {
-            // Said before a reload that allows longer ones, and has written so.
-            return;
-        }
-        let store = self.parts.markers.clone();
-        let written = tokio::task::spawn_blocking(move || store.write(marker)).await;
-        match written.expect("writing a marker does not panic") {
-            Ok(()) => {
-                self.parts.warnings.remove("markers");
-            }
-            Err(refused) => {
-                warn!("a marker was not written: {}", refused.why);
-                self.parts.warnings.insert("markers", format!("a marker was not written: {}", refused.why));
-            }
         }
     }
 

@@ -72,15 +72,8 @@ impl Planner {
     }
 
     /// The marker before any grant of the new length, and tables for old and new addresses together.
-    async fn announce_to_kernel(&self, old: &Settings, new: &Settings) -> Result<(), String> {
-        let store = self.parts.markers.clone();
-        let lease = new.ownership.lease;
-        let written = spawn_blocking(move || store.raise(lease)).await.map_err(|e| e.to_string())?;
-        if let Err(refused) = written
-            && refused.everywhere
-        {
-            return Err(format!("the longest lease cannot be remembered: {}", refused.why));
-        }
+    async fn announce_to_kernel(&mut self, old: &Settings, new: &Settings) -> Result<(), String> {
+        self.raise(new.ownership.lease).await?;
         if old.ownership.vips == new.ownership.vips {
             return Ok(());
         }
@@ -92,7 +85,7 @@ impl Planner {
         let (sender, made) = oneshot::channel();
         self.parts.keeper.send(Command::Tables(vips, sender));
         match tokio::time::timeout(TABLES, made).await {
-            Ok(Ok(made)) => made.map_err(|e| format!("nftables: {e}")),
+            Ok(Ok(made)) => made,
             _ => Err("the keeper does not answer".to_owned()),
         }
     }
