@@ -162,7 +162,7 @@ pub(crate) const ROOT: &[Key] = &[
         "lease",
         Shape::Time(LEASE_MIN, LEASE_MAX, false),
         "500ms",
-        "How long one grant of a majority lasts: the time after which a dead holder is replaced. Equal on all nodes.",
+        "How long one grant of a majority lasts: the time after which a dead holder is replaced. It travels with every request, so nodes may differ during a change.",
     ),
     Key::new("renew", Shape::Time(RENEW_MIN, LEASE_MAX, false), "a fifth of lease", "How often the lease is renewed: at most a third of it.").also(&["renewal"]),
     Key::new(

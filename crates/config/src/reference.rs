@@ -8,8 +8,8 @@ const HEAD: &str = "\
 # Configuration
 
 `baton start -c FILE` reads the YAML file of kube-vip 0.1, with Baton's own keys beside the old ones; flags and
-environment variables of kube-vip 0.1 work too. `baton check FILE` says what is wrong, `baton schema` prints a JSON
-Schema, `baton sample config` a file to begin with.
+environment variables of kube-vip 0.1 work too. `baton check FILE…` says what is wrong in one file or between the files of
+several nodes, `baton schema` prints a JSON Schema, `baton sample config` a file to begin with.
 
 *This page is generated from the tables that the reader itself uses.*
 
