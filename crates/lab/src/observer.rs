@@ -5,9 +5,9 @@
 //! exactly one request, and no answer teaches the clients anything.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 
 use baton_wire::arp::{Arp, Operation};
 use baton_wire::ndp::{Kind, Ndp, multicast_mac, solicited_node};
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, bind, recvmsg, setsockopt};
 use rustix::event::{PollFd, PollFlags};
-use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+use rustix::net::{AddressFamily, Protocol, SendFlags, SocketFlags, SocketType, send, socket_with};
 use socket2::{SockFilter, SockRef};
 
 use crate::lab::{Port, Switch, v4};
@@ -25,7 +27,7 @@ use crate::wait;
 
 /// Time between two requests.
 pub const INTERVAL: Duration = Duration::from_millis(2);
-/// Requests that left on the first and on the last port within this time were asked at one moment. A hand-over takes longer.
+/// Two answers within this time were given at one moment. A hand-over takes longer.
 const ONE_MOMENT: Duration = Duration::from_micros(60);
 /// First two bytes of the senders' link-layer addresses; the request's number follows.
 const SENDER: [u8; 2] = [0x02, 0xfe];
@@ -35,14 +37,29 @@ const ASKER: u8 = 250;
 const ASKER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xfe);
 
 /// Who answered one request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sample {
     /// When it left on the first port.
     pub at: Instant,
-    /// Time until it had left on the last port.
-    pub spread: Duration,
-    /// Bit n: the host on port n answered.
-    pub answered: u32,
+    /// The answers.
+    pub answers: Vec<Answer>,
+}
+
+/// An answer to a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// The port that it came from.
+    pub port: u8,
+    /// When the host gave it, by the kernel's time stamp (since 1970).
+    pub given: Duration,
+}
+
+impl Sample {
+    /// The host on `port` answered.
+    #[must_use]
+    pub fn has(&self, port: u8) -> bool {
+        self.answers.iter().any(|answer| answer.port == port)
+    }
 }
 
 /// What was seen between two moments.
@@ -105,9 +122,9 @@ impl Observer {
         let last = samples.partition_point(|sample| sample.at <= to);
         let mut found = Answering { requests: last - first, ..Answering::default() };
         for index in first..last {
-            let before = index.checked_sub(1).map(|index| samples[index]);
+            let before = index.checked_sub(1).map(|index| &samples[index]);
             let lasted = samples.get(index + 1).map_or(INTERVAL, |next| next.at - samples[index].at);
-            let count = together(before, samples[index], samples.get(index + 1).copied());
+            let count = together(before, &samples[index], samples.get(index + 1));
             found.most = found.most.max(count);
             found.blind = found.blind.max(lasted);
             match count {
@@ -124,8 +141,17 @@ impl Observer {
     pub fn holder(&self, address: IpAddr, age: Duration) -> Option<u8> {
         let all = lock(&self.shared.samples);
         let recent = all.get(&address)?.iter().rev().take_while(|sample| sample.at.elapsed() < age);
-        let answered = recent.map(|sample| sample.answered).find(|answered| *answered != 0)?;
-        u8::try_from(answered.trailing_zeros()).ok()
+        recent.filter_map(|sample| sample.answers.first()).next().map(|answer| answer.port)
+    }
+
+    /// The requests for `address` that two hosts answered at one moment.
+    #[must_use]
+    pub fn conflicts(&self, address: IpAddr, from: Instant, to: Instant) -> Vec<Sample> {
+        let samples = self.samples(address, from, to);
+        let places = 0..samples.len();
+        let before = |place: usize| place.checked_sub(1).map(|place| &samples[place]);
+        let two = |place: &usize| together(before(*place), &samples[*place], samples.get(place + 1)) > 1;
+        places.filter(two).map(|place| samples[place].clone()).collect()
     }
 
     /// The samples for `address` between two moments, for those who want to look closely.
@@ -133,7 +159,7 @@ impl Observer {
     pub fn samples(&self, address: IpAddr, from: Instant, to: Instant) -> Vec<Sample> {
         let all = lock(&self.shared.samples);
         let samples = all.get(&address).map(Vec::as_slice).unwrap_or_default();
-        samples.iter().filter(|sample| sample.at >= from && sample.at <= to).copied().collect()
+        samples.iter().filter(|sample| sample.at >= from && sample.at <= to).cloned().collect()
     }
 }
 
@@ -146,16 +172,24 @@ impl Drop for Observer {
     }
 }
 
-/// How many hosts answered at one moment. If this thread was interrupted between two ports, the address may have been
-/// handed over meanwhile; then two count only if one of them is heard before and the other one after as well.
-fn together(before: Option<Sample>, sample: Sample, after: Option<Sample>) -> u32 {
-    let count = sample.answered.count_ones();
-    if count < 2 || sample.spread <= ONE_MOMENT {
-        return count;
+/// How many hosts answered at one moment. A request does not reach all hosts at once where processors are busy, and the address
+/// may be handed over meanwhile. So two answers count together only if they were given at one moment, or if the one
+/// who answered first also answers the next request, or the one who answered last had answered the one before.
+fn together(before: Option<&Sample>, sample: &Sample, after: Option<&Sample>) -> u32 {
+    let mut most = u32::from(!sample.answers.is_empty());
+    for first in &sample.answers {
+        let with = sample.answers.iter().filter(|other| {
+            let apart = other.given.checked_sub(first.given);
+            let later = apart.is_some_and(|apart| !apart.is_zero() || other.port > first.port);
+            let at_once = apart.is_some_and(|apart| apart <= ONE_MOMENT);
+            later
+                && (at_once
+                    || after.is_some_and(|after| after.has(first.port))
+                    || before.is_some_and(|before| before.has(other.port)))
+        });
+        most = most.max(1 + u32::try_from(with.count()).unwrap_or(u32::MAX));
     }
-    let neighbours = [before, after].into_iter().flatten();
-    let confirmed = neighbours.map(|other| other.answered & sample.answered).fold(0, |all, one| all | one);
-    if confirmed.count_ones() >= 2 { count } else { 1 }
+    most
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -182,6 +216,7 @@ fn packet_socket(port: &Port) -> io::Result<OwnedFd> {
         SockFilter::new(0x06, 0, 0, 0),
     ];
     SockRef::from(&socket).attach_filter(&filter)?;
+    setsockopt(&socket, ReceiveTimestampns, &true)?;
     // The list of interfaces has a ready-made link-layer socket address for each.
     let mut interfaces = nix::ifaddrs::getifaddrs()?;
     let address = interfaces.find_map(|interface| {
@@ -189,7 +224,7 @@ fn packet_socket(port: &Port) -> io::Result<OwnedFd> {
         (address.ifindex() == usize::try_from(port.index).ok()?).then_some(address)
     });
     let address = address.ok_or_else(|| io::Error::other(format!("the switch has no port {}", port.name)))?;
-    nix::sys::socket::bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &address)?;
+    bind(socket.as_raw_fd(), &address)?;
     Ok(socket)
 }
 
@@ -227,7 +262,7 @@ fn ask(address: IpAddr, number: u32, shared: &Shared) {
         // A port without a carrier refuses; then its host is not heard either.
         let _ = send(socket, &frame, SendFlags::DONTWAIT);
     }
-    let sample = Sample { at, spread: at.elapsed(), answered: 0 };
+    let sample = Sample { at, answers: Vec::new() };
     lock(&shared.samples).entry(address).or_default().push(sample);
 }
 
@@ -261,18 +296,31 @@ fn listen(patience: Duration, addresses: &[IpAddr], shared: &Shared) {
     wait(&mut waiting, patience);
     let mut frame = [0; 256];
     for (number, socket) in &*ports {
-        while let Ok((_, length)) = recv(socket, &mut frame, RecvFlags::DONTWAIT) {
-            if let Some((place, index)) = answer(&frame[..length], addresses) {
+        while let Some((length, given)) = receive(socket, &mut frame) {
+            if let Some((place, index)) = answered(&frame[..length], addresses) {
                 let mut samples = lock(&shared.samples);
                 let sample = samples.get_mut(&addresses[place]).and_then(|all| all.get_mut(index));
-                sample.into_iter().for_each(|sample| sample.answered |= 1 << number);
+                sample.into_iter().for_each(|sample| sample.answers.push(Answer { port: *number, given }));
             }
         }
     }
 }
 
+/// The next frame, and when it was sent: the kernel stamps it where the host hands it to the cable.
+fn receive(socket: &OwnedFd, frame: &mut [u8]) -> Option<(usize, Duration)> {
+    let mut parts = [IoSliceMut::new(frame)];
+    let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags).ok()?;
+    let stamp = message.cmsgs().ok()?.find_map(|control| match control {
+        ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
+        _ => None,
+    });
+    Some((message.bytes, stamp?))
+}
+
 /// Which request a frame answers: the address's place and the request's round.
-fn answer(frame: &[u8], addresses: &[IpAddr]) -> Option<(usize, usize)> {
+fn answered(frame: &[u8], addresses: &[IpAddr]) -> Option<(usize, usize)> {
     let (header, packet) = frame.split_at_checked(14)?;
     let number = u32::from_be_bytes(*header[2..].first_chunk()?);
     let count = u32::try_from(addresses.len()).ok()?;
@@ -289,4 +337,33 @@ fn answer(frame: &[u8], addresses: &[IpAddr]) -> Option<(usize, usize)> {
         _ => None,
     }?;
     (addresses.get(place) == Some(&answered)).then_some((place, usize::try_from(number / count).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(answers: &[(u8, u64)]) -> Sample {
+        let answers = answers.iter().map(|(port, given)| Answer { port: *port, given: Duration::from_micros(*given) });
+        Sample { at: Instant::now(), answers: answers.collect() }
+    }
+
+    #[test]
+    fn answers_of_one_request_count_together_only_if_they_overlap() {
+        let one = |port, given| sample(&[(port, given)]);
+        let both = |apart: u64| sample(&[(1, 10_000), (2, 10_000 + apart)]);
+        let cases = [
+            ("nobody", None, sample(&[]), None, 0),
+            ("one", None, one(1, 10_000), None, 1),
+            ("at one moment", None, both(5), None, 2),
+            ("the very same moment", None, both(0), None, 2),
+            ("handed over in between", Some(one(1, 8_000)), both(900), Some(one(2, 12_000)), 1),
+            ("the first goes on", Some(one(1, 8_000)), both(900), Some(one(1, 12_000)), 2),
+            ("the second had begun", Some(one(2, 8_000)), both(900), None, 2),
+            ("three, two of them at once", None, sample(&[(1, 10_000), (2, 10_900), (3, 10_905)]), None, 2),
+        ];
+        for (what, before, sample, after, expected) in cases {
+            assert_eq!(together(before.as_ref(), &sample, after.as_ref()), expected, "{what}");
+        }
+    }
 }

@@ -50,7 +50,7 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// The faults as text, times from the first one.
+    /// The faults as text, times from the first one, and when two answered.
     #[must_use]
     pub fn story(&self, cluster: &Cluster) -> String {
         let Some(first) = self.faults.first() else { return String::new() };
@@ -59,7 +59,14 @@ impl Swarm {
             let at = (struck.at - first.at).as_secs_f64();
             format!("{at:8.3} s {}{role}: {}\n", cluster.name(struck.place), struck.fault.title())
         };
-        self.faults.iter().map(line).collect()
+        let mut story: String = self.faults.iter().map(line).collect();
+        for vip in cluster.vips() {
+            for conflict in cluster.observer().conflicts(*vip, first.at, Instant::now()) {
+                let at = (conflict.at - first.at).as_secs_f64();
+                story += &format!("{at:8.3} s {vip}: two answered, {:?}\n", conflict.answers);
+            }
+        }
+        story
     }
 }
 

@@ -20,12 +20,12 @@ const START: Duration = Duration::from_secs(10);
 const COMPARED: [Fault; 4] = [Fault::PowerOff, Fault::Kill, Fault::Partition, Fault::Terminate];
 /// keepalived's default time between adverts.
 const ADVERT: Duration = Duration::from_secs(1);
-/// keepalived needs three adverts to notice a fault.
+/// keepalived's standbys need three to four adverts to notice a fault, and only then may two answer.
 const KEEPALIVED: Limits = Limits {
     phase: Duration::from_secs(1),
     patience: Duration::from_secs(5),
-    lasting: Duration::from_millis(1500),
-    after: Duration::from_secs(1),
+    lasting: Duration::from_millis(4500),
+    after: Duration::from_millis(500),
 };
 
 /// A trial of keepalived: the fault, and what came of it if the lab itself worked.
