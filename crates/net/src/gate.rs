@@ -34,6 +34,9 @@ const ATTEMPTS: usize = 3;
 const CHUNK: usize = 64;
 /// How long a table made anew guards its addresses unless it was said before.
 const FIRST_GUARD: Duration = Duration::from_secs(6);
+/// How long the kernel may take to close what a killed predecessor had open, and how often it is asked.
+const PREDECESSOR: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(20);
 /// Sequence numbers of batches; the table library counts its own from 1.
 const FIRST_SEQUENCE: u32 = 0x4000_0000;
 
@@ -100,10 +103,17 @@ impl Gates {
         self.ends.get(&vip.address).is_some_and(|end| clock::now() < *end)
     }
 
-    /// Makes or updates the tables for these addresses. Idempotent; elements that live stay (a predecessor's gates).
+    /// Makes or updates the tables for these addresses. Waits a moment for a predecessor that is being killed to let go of
+    /// them. Idempotent; elements that live stay (a predecessor's gates).
     pub fn install(&mut self, vips: &[Vip]) -> Result<(), TableError> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        kernel.runtime.block_on(table::install(&kernel.connection, kernel.layout, vips))
+        let give_up = clock::now() + PREDECESSOR;
+        loop {
+            match kernel.runtime.block_on(table::install(&kernel.connection, kernel.layout, vips)) {
+                Err(TableError::Owned { .. }) if clock::now() < give_up => std::thread::sleep(AGAIN),
+                other => return other,
+            }
+        }
     }
 
     /// The tables are whole: sets, chains on their links, rules.
@@ -138,17 +148,13 @@ impl Gates {
         self.guard = timeout;
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
         for chunk in vips.chunks(CHUNK) {
-            let mut batch = kernel.batch();
-            for vip in chunk {
-                for (family, table, set, key) in table::guards(kernel.layout, vip) {
-                    let set = Set { family, table: &table, name: set };
-                    // An element of unknown state gets a fresh timeout: here it does no harm to revive it.
-                    batch.add(set, &key, timeout);
-                    batch.delete(set, &key);
-                    batch.add(set, &key, timeout);
-                }
-            }
-            kernel.run(batch).map_err(|refusal| match refusal {
+            // As a rule all of them are still guarded. If not, an element of unknown state gets a fresh timeout: here it does
+            // no harm to revive one.
+            let refreshed = match kernel.guard(chunk, timeout, false) {
+                Err(Refusal::NotFound) => kernel.guard(chunk, timeout, true),
+                other => other,
+            };
+            refreshed.map_err(|refusal| match refusal {
                 Refusal::NotFound => io::Error::from_raw_os_error(libc::ENOENT),
                 Refusal::Other(errno) => io::Error::from_raw_os_error(errno),
             })?;
@@ -292,6 +298,19 @@ impl Kernel {
         for place in self.places(vip, gates) {
             batch.delete(place.set(), &key);
             batch.add(place.set(), &key, timeout);
+        }
+        self.run(batch)
+    }
+
+    fn guard(&mut self, vips: &[Vip], timeout: Duration, revive: bool) -> Result<(), Refusal> {
+        let mut batch = self.batch();
+        for (family, table, name, key) in vips.iter().flat_map(|vip| table::guards(self.layout, vip)) {
+            let set = Set { family, table: &table, name };
+            if revive {
+                batch.add(set, &key, timeout);
+            }
+            batch.delete(set, &key);
+            batch.add(set, &key, timeout);
         }
         self.run(batch)
     }

@@ -27,6 +27,34 @@ fn support_leaves_nothing_behind() {
 }
 
 #[test]
+fn without_the_capability_it_says_so() {
+    inside("tables::without_the_capability_it_says_so", || {
+        let refused = std::thread::spawn(|| {
+            let mut sets = rustix::thread::capabilities(None).unwrap();
+            sets.effective.remove(rustix::thread::CapabilitySet::NET_ADMIN);
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            table::support().unwrap_err().to_string()
+        });
+        assert_eq!(refused.join().unwrap(), "this process may not use nftables: it needs CAP_NET_ADMIN");
+    });
+}
+
+#[test]
+fn a_predecessor_that_is_about_to_die_is_waited_for() {
+    inside("tables::a_predecessor_that_is_about_to_die_is_waited_for", || {
+        let _wire = Wire::new();
+        let mut before = Gates::open(true).unwrap();
+        before.install(&[vip(V4)]).unwrap();
+        let dying = std::thread::spawn(move || {
+            std::thread::sleep(ms(200));
+            drop(before);
+        });
+        Gates::open(true).unwrap().install(&[vip(V4)]).unwrap();
+        dying.join().unwrap();
+    });
+}
+
+#[test]
 fn nobody_else_changes_the_tables_of_a_running_instance() {
     inside("tables::nobody_else_changes_the_tables_of_a_running_instance", || {
         let wire = Wire::new();
