@@ -1,5 +1,7 @@
 //! Measurements against the originals. Each owns one section of docs/benchmarks.md and writes only that.
 
+mod proxy;
+
 use anyhow::{Context, Result, bail};
 
 use crate::{debian, process};
@@ -18,7 +20,7 @@ pub(crate) struct Args {
 type Measure = fn(&[String]) -> Result<String>;
 
 /// All of them, in the order of the page.
-const SUBJECTS: &[(&str, Measure)] = &[];
+const SUBJECTS: &[(&str, Measure)] = &[("proxy", proxy::measure)];
 
 /// Runs one measurement, or all.
 pub(crate) fn run(args: &Args) -> Result<()> {

@@ -80,6 +80,8 @@ pub(super) struct Conn {
     to_client: Flow,
     phase: Phase,
     tried: Vec<Arc<Target>>,
+    /// Waits for its next turn.
+    pub(super) queued: bool,
 }
 
 impl Conn {
@@ -96,7 +98,17 @@ impl Conn {
         };
         target.cell(with.worker).active.fetch_add(1, Relaxed);
         let (to_client, phase) = (Flow::new(), Phase::Connecting);
-        Some(Conn { client, backend, target, origin: origin.clone(), to_backend, to_client, phase, tried })
+        Some(Conn {
+            client,
+            backend,
+            target,
+            origin: origin.clone(),
+            to_backend,
+            to_client,
+            phase,
+            tried,
+            queued: false,
+        })
     }
 
     pub(super) fn client(&self) -> &OwnedFd {
@@ -199,7 +211,12 @@ impl Conn {
                 Moved::SourceFailed | Moved::SinkFailed => return Verdict::Reset,
             }
         }
-        match (self.to_backend.ended() && self.to_client.ended(), self.phase) {
+        let (from_client, from_backend) = (self.to_backend.ended(), self.to_client.ended());
+        if (from_client && self.client.broken) || (from_backend && self.backend.broken) {
+            // Nothing more is read of it, so nobody else would notice.
+            return Verdict::Reset;
+        }
+        match (from_client && from_backend, self.phase) {
             (true, Phase::Broken) => Verdict::Reset,
             (true, _) => Verdict::Close,
             (false, _) if again => Verdict::Again,

@@ -15,7 +15,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 
 /// A worker's buffer. Large enough for a whole GSO frame.
 pub(super) const BUFFER: usize = 64 * 1024;
-/// What is read of a client before its backend is connected.
+/// What is read at first.
 const FIRST: usize = 16 * 1024;
 /// What a pipe holds; less where the system's limit for unprivileged users says so.
 const PIPE: usize = 256 * 1024;
@@ -75,6 +75,8 @@ pub(super) struct Side {
     pub(super) readable: bool,
     /// It may take bytes.
     pub(super) writable: bool,
+    /// The other end has reset it.
+    pub(super) broken: bool,
     /// Something follows the bytes (an end, an error, urgent data): a short read does not mean that all was read.
     pub(super) more: bool,
     /// Sends so far, as far as `TCP_NODELAY` asks: it matters from the second on and is set then.
@@ -84,17 +86,18 @@ pub(super) struct Side {
 impl Side {
     /// A connection just accepted: it has its listener's options.
     pub(super) fn accepted(fd: OwnedFd) -> Side {
-        Side { fd, readable: true, writable: true, more: false, sends: 2 }
+        Side { fd, readable: true, writable: true, broken: false, more: false, sends: 2 }
     }
 
     /// A connection being made: it has no option yet, and takes bytes when epoll says that it is there.
     pub(super) fn dialled(fd: OwnedFd) -> Side {
-        Side { fd, readable: false, writable: false, more: false, sends: 0 }
+        Side { fd, readable: false, writable: false, broken: false, more: false, sends: 0 }
     }
 
     /// Takes note of what epoll says.
     pub(super) fn event(&mut self, flags: EventFlags) {
         let more = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR | EventFlags::PRI;
+        self.broken |= flags.contains(EventFlags::ERR);
         self.more |= flags.intersects(more);
         self.readable |= flags.intersects(more | EventFlags::IN);
         self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
@@ -232,14 +235,16 @@ impl Flow {
         {
             return self.splice(pipe, from, lent, count);
         }
-        match recv(&from.fd, &mut lent.buffer[..], RecvFlags::empty()) {
+        // What a sink does not take is kept: not much of it before the direction has proved to be worth it.
+        let size = if self.full == 0 { FIRST } else { BUFFER };
+        match recv(&from.fd, &mut lent.buffer[..size], RecvFlags::empty()) {
             Ok((0, _)) => {
                 self.end = End::Seen;
                 None
             }
             Ok((n, _)) => {
                 count.fetch_add(n as u64, Relaxed);
-                if n == BUFFER {
+                if n == size {
                     self.full = self.full.saturating_add(1);
                 } else {
                     self.full = 0;

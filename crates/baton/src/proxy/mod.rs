@@ -21,6 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use baton_core::balance::{Candidate, Order};
 use baton_core::keeper::Holding;
@@ -61,7 +62,9 @@ pub struct BackendView {
 /// What the data path is doing now.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// Connections open now, all balancers of type tcp.
+    /// Workers that work: fewer than were started means that one has died, and its share of the connections with it.
+    pub workers: usize,
+    /// Connections of clients open now.
     pub connections: usize,
     /// Most that fit.
     pub connections_max: usize,
@@ -110,6 +113,9 @@ pub struct Proxy {
 
 /// Backends no longer configured whose counters are kept.
 const FORMER_MAX: usize = 1024;
+
+/// How long a change waits for listeners to be closed: workers are busy for microseconds.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Proxy {
     /// Starts the workers. They have nothing to do until [`Proxy::apply`].
@@ -222,12 +228,16 @@ impl Proxy {
             balancers.iter().any(|b| b.listen.contains(address) && b.kind == open.kind)
         };
         let gone: Vec<SocketAddr> = self.open.iter().filter(|(a, o)| !stays(a, o)).map(|(a, _)| *a).collect();
+        let (done, all_done) = std::sync::mpsc::channel();
         for address in gone {
             if let Some(open) = self.open.remove(&address) {
-                self.tell(|| Command::Close { number: open.number });
-                self.tell_http(http::Command::Close { number: open.number });
+                self.tell(|| Command::Close { number: open.number, done: done.clone() });
+                self.tell_http(http::Command::Close { number: open.number, done: done.clone() });
             }
         }
+        drop(done);
+        // A new listener may want the same port. Nothing is sent: the channel ends when all are closed.
+        let _ = all_done.recv_timeout(CLOSE_TIMEOUT);
     }
 
     fn listen(&mut self, at: usize, address: SocketAddr) -> Listening {
@@ -327,6 +337,7 @@ impl Proxy {
             counts: m.target.counts(),
         };
         View {
+            workers: self.threads.iter().filter(|thread| !thread.is_finished()).count(),
             connections: self.limits.now(),
             connections_max: self.limits.connections,
             refused: self.groups.iter().map(|g| (g.settings.name.clone(), g.route.refused.load(Relaxed))).collect(),

@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,8 +37,8 @@ pub(super) enum Command {
     Listen { number: u32, fd: OwnedFd, address: SocketAddr, route: Arc<Route> },
     /// Connections of this listener go elsewhere from now on.
     Retarget { number: u32, route: Arc<Route> },
-    /// Serve those that wait, then close the listener.
-    Close { number: u32 },
+    /// Serve those that wait, then close the listener; `done` is dropped then.
+    Close { number: u32, done: Sender<()> },
     /// Cut the connections of a backend.
     Cut(Arc<Target>),
     /// Reset the connections on an address.
@@ -134,7 +135,10 @@ impl Worker {
             }
             for _ in 0..self.ready.len() {
                 if let Some(key) = self.ready.pop_front() {
-                    self.step(key, |conn, with| conn.drive(with));
+                    self.step(key, |conn, with| {
+                        conn.queued = false;
+                        conn.drive(with)
+                    });
                 }
             }
             self.clock();
@@ -264,7 +268,11 @@ impl Worker {
         let mut with = Context { worker: self.number, lent: &mut self.lent, reports: &self.reports };
         match act(conn, &mut with) {
             Verdict::Keep => {}
-            Verdict::Again => self.ready.push_back(key),
+            Verdict::Again => {
+                if !std::mem::replace(&mut conn.queued, true) {
+                    self.ready.push_back(key);
+                }
+            }
             Verdict::Dialled => {
                 if watch(&self.epoll, conn.backend(), Token::Backend(key), STREAM).is_err() {
                     return self.end(key, true);
@@ -298,7 +306,10 @@ impl Worker {
                         listener.origin = Rc::new(Origin { route, address: listener.origin.address });
                     }
                 }
-                Command::Close { number } => self.close(number),
+                Command::Close { number, done } => {
+                    self.close(number);
+                    drop(done);
+                }
                 Command::Cut(target) => self.reset_all(|conn| Arc::ptr_eq(&conn.target, &target)),
                 Command::Gone(address) => self.reset_all(|conn| local(conn) == Some(address)),
                 Command::Stop => self.stopping = true,

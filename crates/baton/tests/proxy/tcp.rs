@@ -271,6 +271,30 @@ fn a_reset_is_passed_on_both_ways() {
     assert_eq!(received.recv_timeout(PATIENCE).expect("outcome"), Err(ErrorKind::ConnectionReset));
 }
 
+#[test]
+fn a_reset_after_half_an_end_is_noticed() {
+    // The client has said that it is done; the backend thinks. Then the client is killed.
+    let (sender, received) = std::sync::mpsc::channel();
+    let (address, _) = server(move |mut stream| {
+        assert_eq!(stream.read(&mut [0; 1]).expect("the end"), 0);
+        std::thread::sleep(Duration::from_millis(100));
+        let outcome = (0..200).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            stream.write_all(b"x").err()
+        });
+        sender.send(outcome.map(|e| e.kind())).expect("the test listens");
+    });
+    let (proxy, front) = proxy_of(vec![backend(address)]);
+    let client = connect(front);
+    client.shutdown(Shutdown::Write).expect("shutdown");
+    until("it is through", || counts(&proxy, 0).connections == 1);
+    std::thread::sleep(Duration::from_millis(50));
+    reset(client);
+    let outcome = received.recv_timeout(PATIENCE).expect("outcome");
+    assert!(matches!(outcome, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)), "{outcome:?}");
+    until("it is over", || counts(&proxy, 0).active == 0);
+}
+
 fn reset(stream: TcpStream) {
     socket2::Socket::from(stream).set_linger(Some(Duration::ZERO)).expect("option");
 }
@@ -357,6 +381,20 @@ fn a_change_leaves_alone_what_it_does_not_name() {
     proxy.apply(&[]);
     until("nobody listens", || TcpStream::connect(front).is_err());
     still_works();
+}
+
+#[test]
+fn a_listener_can_move_from_one_address_to_all() {
+    let (a, _) = server(named(b'a'));
+    let mut settings = balancer("b", vec![backend(a)]);
+    let (mut proxy, front) = proxy(&settings);
+    for listen in ["0.0.0.0", "127.0.0.1", "::", "127.0.0.1"] {
+        settings.listen = vec![SocketAddr::new(listen.parse().expect("an address"), front.port())];
+        let listening = proxy.apply(std::slice::from_ref(&settings));
+        assert!(listening[0].error.is_none(), "{listening:?}");
+        assert_eq!(ask(front), Some(b'a'), "{listen}");
+    }
+    assert_eq!(proxy.snapshot().workers, 2);
 }
 
 #[test]

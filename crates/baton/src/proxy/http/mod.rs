@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,8 +35,8 @@ pub(super) enum Command {
     Listen { number: u32, fd: OwnedFd, route: Arc<Route> },
     /// Requests that come in there go elsewhere from now on.
     Retarget { number: u32, route: Arc<Route> },
-    /// Serve those that wait, then close the listener.
-    Close { number: u32 },
+    /// Serve those that wait, then close the listener; `done` is dropped then.
+    Close { number: u32, done: Sender<()> },
     /// Cut what is in flight to a backend.
     Cut(Arc<Target>),
     /// Reset the connections on an address.
@@ -116,11 +117,12 @@ async fn obey(mut queue: mpsc::UnboundedReceiver<Command>, shared: Arc<Shared>) 
                     *listener.route.lock().expect("nobody panics while holding it") = route;
                 }
             }
-            Command::Close { number } => {
+            Command::Close { number, done } => {
                 if let Some(mut listener) = listeners.remove(&number) {
                     drop(listener.close.take());
                     let _ = listener.task.await;
                 }
+                drop(done);
             }
             Command::Cut(target) => shared.pool.cut(&target),
             Command::Gone(address) => {
