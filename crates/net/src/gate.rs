@@ -72,6 +72,8 @@ pub struct Gates {
 
 struct Kernel {
     layout: Layout,
+    /// Nobody else can change the tables.
+    owned: bool,
     connection: Connection<Nftables>,
     runtime: Runtime,
     sequence: u32,
@@ -111,9 +113,12 @@ impl Gates {
         loop {
             match kernel.runtime.block_on(table::install(&kernel.connection, kernel.layout, vips)) {
                 Err(TableError::Owned { .. }) if clock::now() < give_up => std::thread::sleep(AGAIN),
-                other => return other,
+                Ok(()) => break,
+                Err(error) => return Err(error),
             }
         }
+        kernel.owned = kernel.runtime.block_on(table::owned(&kernel.connection));
+        Ok(())
     }
 
     /// The tables are whole: sets, chains on their links, rules.
@@ -143,10 +148,16 @@ impl Gates {
     }
 
     /// Guards these addresses for so long: what is not held is silent. Guards end by themselves, so that a dead Baton never
-    /// silences another program that follows it.
+    /// silences another program that follows it. Fails when somebody else changed the tables: they want a repair.
     pub fn guard(&mut self, vips: &[Vip], timeout: Duration) -> io::Result<()> {
         self.guard = timeout;
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        // Where everybody may change the tables, a guard is worth nothing unless the rules are there.
+        if !kernel.owned
+            && !kernel.runtime.block_on(table::intact(&kernel.connection, kernel.layout, vips)).unwrap_or(false)
+        {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "somebody else changed the nftables tables"));
+        }
         for chunk in vips.chunks(CHUNK) {
             // As a rule all of them are still guarded. If not, an element of unknown state gets a fresh timeout: here it does
             // no harm to revive one.
@@ -285,7 +296,7 @@ impl Kernel {
             Some(layout) => layout,
             None => runtime.block_on(table::layout(&connection)).map_err(io::Error::other)?,
         };
-        Ok(Kernel { layout, connection, runtime, sequence: FIRST_SEQUENCE, buffer: vec![0; 16 * 1024] })
+        Ok(Kernel { layout, owned: false, connection, runtime, sequence: FIRST_SEQUENCE, buffer: vec![0; 16 * 1024] })
     }
 
     fn batch(&self) -> Batch {

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use baton_core::Time;
 use baton_core::settings::Vip;
-use nlink::netlink::nftables::types::{Family, Set, SetElement, SetKeyType};
+use nlink::netlink::nftables::types::{Family, Set, SetElement, SetKeyType, Table};
 use nlink::netlink::{Connection, Nftables};
 
 use crate::clock;
@@ -43,7 +43,9 @@ const ARP_TABLE: &str = "baton";
 const PREFIX: &str = "baton-";
 /// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`: nobody else changes the table while its socket is open, and it outlives the
 /// socket.
-const OWNED: u32 = 0x2 | 0x4;
+const OWNED: u32 = OWNER | 0x4;
+/// `NFT_TABLE_F_OWNER`.
+const OWNER: u32 = 0x2;
 /// The longest that an operation may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// What is taken off an element's time left when it is copied into a new table, for the time that the copying takes.
@@ -201,7 +203,8 @@ pub(crate) async fn install(connection: &Connection<Nftables>, layout: Layout, v
     for interface in interfaces(vips) {
         let table = name(interface);
         let there: Vec<Family> = present.iter().filter(|(n, _)| *n == table).map(|(_, family)| *family).collect();
-        if there == layout.families() && whole(connection, layout, interface).await? {
+        let as_wanted = there.len() == layout.families().len() && layout.families().iter().all(|f| there.contains(f));
+        if as_wanted && whole(connection, layout, interface).await? {
             for family in there {
                 adopt(connection, &table, family).await?;
             }
@@ -217,6 +220,12 @@ pub(crate) async fn install(connection: &Connection<Nftables>, layout: Layout, v
     } else {
         make_arp(connection, &[], true).await
     }
+}
+
+/// All our tables belong to a socket: nobody else can change them.
+pub(crate) async fn owned(connection: &Connection<Nftables>) -> bool {
+    let Ok(tables) = connection.list_tables().await else { return false };
+    tables.iter().filter(|table| is_ours(table)).all(|table| table.flags & OWNER != 0)
 }
 
 /// The tables, their sets, chains and rules are all there.
@@ -327,13 +336,16 @@ fn interfaces(vips: &[Vip]) -> Vec<&str> {
 /// Our tables but the markers.
 async fn ours(connection: &Connection<Nftables>) -> Result<Vec<(String, Family)>, TableError> {
     let tables = connection.list_tables().await.map_err(|source| failed("list tables", source))?;
-    let ours = tables.into_iter().filter(|table| match table.family {
+    Ok(tables.into_iter().filter(is_ours).map(|table| (table.name, table.family)).collect())
+}
+
+fn is_ours(table: &Table) -> bool {
+    match table.family {
         Family::Netdev => table.name.starts_with(PREFIX),
         Family::Arp => table.name == ARP_TABLE || table.name.starts_with(PREFIX),
         Family::Inet => table.name != marker::TABLE && table.name.starts_with(PREFIX),
         _ => false,
-    });
-    Ok(ours.map(|table| (table.name, table.family)).collect())
+    }
 }
 
 /// An element to be: set, address, time left.

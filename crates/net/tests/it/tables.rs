@@ -168,6 +168,35 @@ fn damage_is_seen_and_installing_mends_it_without_shutting_what_is_open() {
 }
 
 #[test]
+fn where_tables_have_no_owner_a_guard_looks_at_the_rules() {
+    inside("tables::where_tables_have_no_owner_a_guard_looks_at_the_rules", || {
+        let _wire = Wire::new();
+        let vips = [vip(V4)];
+        let mut before = Gates::open(true).unwrap();
+        before.install(&vips).unwrap();
+        drop(before);
+        // As a kernel without owners would have made them.
+        // (This nft cannot read what it writes about advertisements.)
+        let ruleset = run("nft list ruleset").replace("@th,64,128 @guard6 @th,64,128 != @answer6", "");
+        let plain: Vec<&str> =
+            ruleset.lines().filter(|line| !line.contains("flags") || line.contains("timeout")).collect();
+        let file = std::env::temp_dir().join(format!("baton-net-plain-{}.nft", std::process::id()));
+        std::fs::write(&file, format!("flush ruleset\n{}\n", plain.join("\n"))).unwrap();
+        run(&format!("nft -f {}", file.display()));
+        std::fs::remove_file(&file).unwrap();
+
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(&vips).unwrap();
+        assert!(!run("nft list tables; nft list table netdev baton-e0").contains("owner"));
+        gates.guard(&vips, ms(60_000)).unwrap();
+        run("nft flush chain netdev baton-e0 out");
+        assert!(gates.guard(&vips, ms(60_000)).is_err(), "guards without rules");
+        gates.repair(&vips, &[]).unwrap();
+        gates.guard(&vips, ms(60_000)).unwrap();
+    });
+}
+
+#[test]
 fn deletions_are_noticed_and_renewals_are_not() {
     inside("tables::deletions_are_noticed_and_renewals_are_not", || {
         let _wire = Wire::new();
@@ -308,5 +337,13 @@ fn arp_leaves_on_the_address_own_interface_only() {
         let end = now() + ms(60_000);
         assert_eq!(gates.apply(&vips[0], GateOp::Open { end }), GateDone::Open { end });
         assert_eq!(wire.there(asked).trim().to_lowercase(), "[02:00:00:00:00:0a]", "open");
+        // The kernel asks for a neighbour in the name of the address that it wants to send from.
+        wire.there("nft 'table netdev w { chain c { type filter hook ingress device \"e1\" priority 0\n arp saddr ip 10.7.0.100 counter\n }\n}'");
+        run("ip route add 10.7.0.78/32 dev e1");
+        assert!(!succeeds("ping -c1 -W1 -I 10.7.0.100 10.7.0.78"));
+        assert!(
+            wire.there("nft list table netdev w").contains("packets 0"),
+            "asked in its name on the other interface"
+        );
     });
 }
