@@ -29,7 +29,8 @@ pub fn markers() -> Result<Markers, TableError> {
     run(async { Ok(parse(&read(&connect()?).await?)) })
 }
 
-/// Remembers something. Of leases the longest stays.
+/// Remembers something. A lease takes the place of the one before, longer or not: the keeper says when a longer one cannot
+/// matter any more, and the driver keeps the longer one until then.
 pub fn mark(marker: Marker) -> Result<(), TableError> {
     run(async move { write(&connect()?, marker).await })
 }
@@ -47,7 +48,7 @@ async fn write(connection: &Connection<Nftables>, marker: Marker) -> Result<(), 
     let have = parse(&known);
     let (name, outdone) = match marker {
         Marker::LongestLease(lease) => {
-            if have.longest_lease.is_some_and(|longest| longest >= lease) {
+            if have.longest_lease == Some(lease) {
                 return Ok(());
             }
             (format!("{LEASE}{}", lease.as_nanos().div_ceil(1_000_000)), LEASE)
@@ -62,7 +63,7 @@ async fn write(connection: &Connection<Nftables>, marker: Marker) -> Result<(), 
     }
     let chain = Chain::new(TABLE, name.as_str()).map_err(|source| failed("name a marker", source))?;
     transaction = transaction.add_chain(chain.family(Family::Inet));
-    for old in known.iter().filter(|old| old.starts_with(outdone)) {
+    for old in known.iter().filter(|old| old.starts_with(outdone) && **old != name) {
         transaction = transaction.del_chain(TABLE, old, Family::Inet);
     }
     transaction.commit(connection).await.map_err(|source| failed("write a marker", source))

@@ -272,9 +272,9 @@ fn removing_leaves_the_markers_and_only_them() {
         let _wire = Wire::new();
         run("nft add table inet foreign");
         assert_eq!(table::markers().unwrap(), Markers::default());
-        for (lease, longest) in [(500, 500), (2_000, 2_000), (100, 2_000)] {
+        for lease in [500, 100, 100, 2_000] {
             table::mark(Marker::LongestLease(ms(lease))).unwrap();
-            assert_eq!(table::markers().unwrap().longest_lease, Some(ms(longest)));
+            assert_eq!(table::markers().unwrap().longest_lease, Some(ms(lease)), "longer or not, it is replaced");
         }
         table::mark(Marker::MajoritySeen).unwrap();
         table::mark(Marker::MajoritySeen).unwrap();
