@@ -187,7 +187,8 @@ impl Keeper {
         let groups = self.groups.values().map(|g| g.wake);
         let sessions = self.sessions.values().map(|s| self.session_due(s));
         let quiet = (!self.voting || self.alone_possible()).then_some(self.quiet_until.max(self.ran + self.tick));
-        groups.chain(sessions).chain(quiet).chain(self.guard_at).min()
+        let shut = (!self.voting && self.ran < self.gates_shut).then_some(self.gates_shut);
+        groups.chain(sessions).chain(quiet).chain(shut).chain(self.guard_at).min()
     }
 
     /// Runs `f` on one address with its surroundings.
@@ -293,7 +294,8 @@ impl Keeper {
     fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
         let others = || self.voters.list().iter().filter(|v| **v != self.me);
         let clear = || others().all(|v| self.sessions.get(v).is_some_and(|s| s.clear && s.same_voters));
-        if !self.voting && (now >= self.quiet_until || !self.first() && clear()) {
+        // The predecessor's own hold may rest on the vote that it gave to itself.
+        if !self.voting && now >= self.gates_shut && (now >= self.quiet_until || !self.first() && clear()) {
             self.voting = true;
             out.push(Effect::Note(Note::Voting { after: now.since(self.started) }));
             // Whatever was promised before this life has run out.

@@ -451,3 +451,21 @@ fn garbage_changes_nothing_but_counters() {
     assert_eq!((lab.answering(), lab.gained(1).len()), (vec![1], 1));
     assert!(lab.nodes[&2].status(lab.now).dropped.values().sum::<u64>() >= 200);
 }
+
+/// The vote that a holder gave to itself is forgotten, too: until its predecessor's gate is shut it votes for nobody.
+#[test]
+fn a_restarted_holder_does_not_vote_while_its_predecessors_gate_is_open() {
+    let mut lab = Lab::new(&[1, 2, 3]);
+    lab.run(1000);
+    lab.kill(1);
+    lab.run(5);
+    let left = lab.gates[&1].left(lab.now);
+    let restarted = Ownership { witness: true, ..ownership(1, &[1, 2, 3]) };
+    lab.start(1, restarted, Memory { open_gates: vec![(vip().address, left)], ..memory(1) });
+    for _ in 0..left.as_millis() {
+        assert!(!lab.nodes[&1].status(lab.now).voting, "at {:?}", lab.now);
+        lab.run(1);
+    }
+    lab.run(10);
+    assert!(lab.nodes[&1].status(lab.now).voting, "everybody says that nothing rests on its votes");
+}

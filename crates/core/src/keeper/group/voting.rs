@@ -148,8 +148,12 @@ impl Group {
         }
     }
 
-    /// Tells all voters to forget the grant. Only ever with the gate shut.
+    /// Tells all voters to forget the grant. Only ever with the gate shut: not while a predecessor's may be open.
     pub(super) fn release(&mut self, cx: &mut Context<'_>, successor: Option<SocketAddr>) {
+        if cx.now < self.inherited {
+            self.proposer.abandon();
+            return;
+        }
         let ballot = self.proposer.ballot;
         let successor = successor.and_then(|s| cx.voters.index(s)).unwrap_or(NOBODY);
         self.acceptor.release(cx.me, ballot);
