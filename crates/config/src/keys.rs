@@ -169,7 +169,7 @@ pub(crate) const ROOT: &[Key] = &[
         "peerKey",
         Shape::Either(&[Shape::Text, Shape::List(&Shape::Text, 2)]),
         "",
-        "Shared secret of the peers' messages (HMAC-SHA-256), at least 16 bytes. A list of two during a rotation: the first signs, both are accepted.",
+        "Shared secret of the peers' messages (HMAC-SHA-256), best of 16 bytes or more. A list of two during a rotation: the first signs, both are accepted.",
     )
     .secret(),
     Key::new(

@@ -13,7 +13,7 @@ use crate::tree::{Item, Value, of};
 use crate::vips;
 
 /// Shortest key: below, it can be guessed.
-const KEY_BYTES_MIN: usize = 16;
+const KEY_BYTES_SAFE: usize = 16;
 /// Longest key.
 const KEY_BYTES_MAX: usize = 4096;
 /// Most keys: the one that signs and the one that is on its way in or out.
@@ -125,15 +125,19 @@ fn one_or_more(item: Option<&Item>) -> Vec<&Item> {
 }
 
 fn key(item: &Item, text: &str, found: &mut Findings) -> Option<Key> {
-    if !(KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&text.len()) {
-        let what = format!("has a key of {} bytes", text.len());
+    let what = format!("has a key of {} bytes", text.len());
+    if text.is_empty() || text.len() > KEY_BYTES_MAX {
         found.error(
             item,
             &what,
             "",
-            &format!("{KEY_BYTES_MIN} to {KEY_BYTES_MAX} bytes, such as the output of `openssl rand -hex 32`"),
+            &format!("1 to {KEY_BYTES_MAX} bytes, such as the output of `openssl rand -hex 32`"),
         );
         return None;
+    }
+    if text.len() < KEY_BYTES_SAFE {
+        let expected = format!("{KEY_BYTES_SAFE} bytes or more, such as the output of `openssl rand -hex 32`");
+        found.warning(item, &format!("{what}, which can be guessed"), "", &expected);
     }
     Some(Key(text.as_bytes().to_vec()))
 }
