@@ -28,17 +28,19 @@ const STREAMS: usize = 6;
 const STREAM_BYTES: usize = 256 << 20;
 /// Connections held open for the memory figure.
 const IDLE: usize = 9_000;
+/// Clock ticks per second in /proc, on every architecture.
+const TICKS: f64 = 100.0;
 /// Backends behind each balancer.
 const BACKENDS: usize = 3;
 /// What anything may take before the measurement is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A proxy under test, and where its listeners are.
+/// A proxy under test, and where its listeners are. Without a process: the backends themselves.
 struct Subject {
     name: &'static str,
-    child: Child,
+    child: Option<Child>,
     /// For echoes, for bulk, for idling.
-    fronts: Fronts,
+    fronts: [Vec<SocketAddr>; 3],
 }
 
 /// One listener per kind of work.
@@ -46,17 +48,26 @@ type Fronts = [SocketAddr; 3];
 
 impl Drop for Subject {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 /// What one cell of one proxy showed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Cost {
+    /// CPU seconds of the proxy's process.
     cpu: f64,
+    /// CPU seconds of everybody: proxy, clients and backends.
+    lab: f64,
+    /// Seconds that passed.
     wall: f64,
 }
+
+/// One round: Baton, haproxy, nothing in between.
+type Round = [Cost; 3];
 
 /// Measures and returns the section.
 pub(super) fn measure(args: &[String]) -> Result<String> {
@@ -75,19 +86,23 @@ pub(super) fn measure(args: &[String]) -> Result<String> {
     let bulk = backends(bulk)?;
     let held = Arc::new(Mutex::new(Vec::new()));
     let behind = [echo, bulk, holders(&held)?];
-    let subjects = [baton(&program, &behind)?, other(&haproxy, &behind)?];
+    let subjects = [
+        baton(&program, &behind)?,
+        other(&haproxy, &behind)?,
+        Subject { name: "nothing", child: None, fronts: behind },
+    ];
     for subject in &subjects {
         // Not counted: first pages, first connections.
         connections(subject, CONNECTIONS / 10)?;
         bytes(subject, STREAM_BYTES / 16)?;
     }
-    let memory: Vec<f64> = subjects.iter().map(|s| idle(s, &held)).collect::<Result<_>>()?;
+    let memory = [idle(&subjects[0], &held)?, idle(&subjects[1], &held)?];
     let (mut per_connection, mut per_byte) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        per_connection.push(pair(&subjects, round, |s| connections(s, CONNECTIONS))?);
-        per_byte.push(pair(&subjects, round, |s| bytes(s, STREAM_BYTES))?);
-        let [a, b] = per_connection[round].map(|c| c.cpu);
-        let [c, d] = per_byte[round].map(|c| c.cpu);
+        per_connection.push(turns(&subjects, round, |s| connections(s, CONNECTIONS))?);
+        per_byte.push(turns(&subjects, round, |s| bytes(s, STREAM_BYTES))?);
+        let [a, b, _] = per_connection[round].map(|c| c.cpu);
+        let [c, d, _] = per_byte[round].map(|c| c.cpu);
         eprintln!(
             "round {:2}: 10,000 connections {a:.3} against {b:.3} s ({:.3}); GB {c:.3} against {d:.3} s ({:.3})",
             round + 1,
@@ -95,7 +110,7 @@ pub(super) fn measure(args: &[String]) -> Result<String> {
             c / d
         );
     }
-    Ok(section(&version(&haproxy)?, &per_connection, &per_byte, &memory))
+    Ok(section(&version(&haproxy)?, &per_connection, &per_byte, memory))
 }
 
 fn build() -> Result<PathBuf> {
@@ -181,7 +196,7 @@ fn baton(program: &Path, behind: &[Vec<SocketAddr>; 3]) -> Result<Subject> {
     let mut line = String::new();
     let out = child.stdout.take().context("its output")?;
     BufReader::new(out).read_line(&mut line)?;
-    let subject = Subject { name: "baton", child, fronts };
+    let subject = Subject { name: "baton", child: Some(child), fronts: fronts.map(|front| vec![front]) };
     ensure!(line == "ready\n", "the proxy did not start");
     Ok(subject)
 }
@@ -203,7 +218,7 @@ fn other(program: &Path, behind: &[Vec<SocketAddr>; 3]) -> Result<Subject> {
     let file = directory.join("haproxy.cfg");
     std::fs::write(&file, text)?;
     let child = Command::new(program).arg("-db").arg("-f").arg(&file).spawn().context("starting haproxy")?;
-    let subject = Subject { name: "haproxy", child, fronts };
+    let subject = Subject { name: "haproxy", child: Some(child), fronts: fronts.map(|front| vec![front]) };
     let start = Instant::now();
     while TcpStream::connect(fronts[0]).is_err() {
         ensure!(start.elapsed() < PATIENCE, "haproxy did not start");
@@ -212,103 +227,103 @@ fn other(program: &Path, behind: &[Vec<SocketAddr>; 3]) -> Result<Subject> {
     Ok(subject)
 }
 
-/// The same cell for both, the order rotating with the round.
-fn pair(subjects: &[Subject; 2], round: usize, cell: impl Fn(&Subject) -> Result<Cost>) -> Result<[Cost; 2]> {
-    let [a, b] = subjects;
-    if round.is_multiple_of(2) {
-        let first = cell(a)?;
-        Ok([first, cell(b)?])
-    } else {
-        let first = cell(b)?;
-        Ok([cell(a)?, first])
+/// The same cell for all, the order rotating with the round.
+fn turns(subjects: &[Subject; 3], round: usize, cell: impl Fn(&Subject) -> Result<Cost>) -> Result<Round> {
+    let mut costs = [Cost::default(); 3];
+    for turn in 0..3 {
+        let at = (round + turn) % 3;
+        costs[at] = cell(&subjects[at])?;
     }
+    Ok(costs)
 }
 
-/// CPU seconds of a process so far: what the scheduler counted, of all its threads.
-fn cpu(subject: &Subject) -> Result<f64> {
+/// CPU seconds so far: of a proxy, as the scheduler counted them for all its threads, and of this process, in which
+/// clients and backends live, in ticks, which include threads that have ended.
+fn cpu(subject: &Subject) -> Result<(f64, f64)> {
     let mut nanos = 0u64;
-    for task in std::fs::read_dir(format!("/proc/{}/task", subject.child.id()))? {
-        let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
-        nanos += text.split_whitespace().next().context("schedstat is empty")?.parse::<u64>()?;
+    if let Some(child) = &subject.child {
+        for task in std::fs::read_dir(format!("/proc/{}/task", child.id()))? {
+            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            nanos += text.split_whitespace().next().context("schedstat is empty")?.parse::<u64>()?;
+        }
     }
-    Ok(Duration::from_nanos(nanos).as_secs_f64())
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit_once(") ").context("stat has no name")?.1;
+    let ticks: Vec<u32> = after_name.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok((Duration::from_nanos(nanos).as_secs_f64(), f64::from(ticks.iter().sum::<u32>()) / TICKS))
+}
+
+/// A cell: what `work` cost.
+fn cell(subject: &Subject, share: f64, work: impl FnOnce() -> Result<()>) -> Result<Cost> {
+    let (before, start) = (cpu(subject)?, Instant::now());
+    work().with_context(|| format!("through {}", subject.name))?;
+    // Ends of connections that are still on their way belong to it.
+    std::thread::sleep(Duration::from_millis(50));
+    let (wall, after) = (start.elapsed().as_secs_f64(), cpu(subject)?);
+    let (own, others) = (after.0 - before.0, after.1 - before.1);
+    Ok(Cost { cpu: own * share, lab: (own + others) * share, wall: wall * share })
+}
+
+/// Does the same `count` times at once.
+fn at_once(count: usize, work: impl Fn(usize) -> std::io::Result<()> + Sync) -> Result<()> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || work(number))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("a client does not panic"))
+    })?;
+    Ok(())
 }
 
 /// Connections with one byte each way, `CLIENTS` at once. Per 10,000.
 fn connections(subject: &Subject, count: usize) -> Result<Cost> {
-    let (front, left) = (subject.fronts[0], AtomicUsize::new(count));
-    let (before, start) = (cpu(subject)?, Instant::now());
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| {
-                scope.spawn(|| -> std::io::Result<()> {
-                    while left.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok() {
-                        let mut stream = TcpStream::connect(front)?;
-                        stream.set_read_timeout(Some(PATIENCE))?;
-                        stream.write_all(b"x")?;
-                        stream.read_exact(&mut [0])?;
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        clients.into_iter().try_for_each(|client| client.join().expect("a client does not panic"))
+    let (fronts, left) = (&subject.fronts[0], AtomicUsize::new(count));
+    cell(subject, 10_000.0 / as_f64(count), || {
+        at_once(CLIENTS, |number| {
+            while left.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok() {
+                let mut stream = TcpStream::connect(fronts[number % fronts.len()])?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.write_all(b"x")?;
+                stream.read_exact(&mut [0])?;
+            }
+            Ok(())
+        })
     })
-    .with_context(|| format!("connections through {}", subject.name))?;
-    settle();
-    let (wall, used) = (start.elapsed().as_secs_f64(), cpu(subject)? - before);
-    let share = 10_000.0 / as_f64(count);
-    Ok(Cost { cpu: used * share, wall: wall * share })
-}
-
-/// Ends of connections that are still on their way belong to the cell.
-fn settle() {
-    std::thread::sleep(Duration::from_millis(50));
 }
 
 /// `STREAMS` downloads at once. Per GB.
 fn bytes(subject: &Subject, each: usize) -> Result<Cost> {
-    let front = subject.fronts[1];
-    let (before, start) = (cpu(subject)?, Instant::now());
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..STREAMS)
-            .map(|_| {
-                scope.spawn(|| -> std::io::Result<()> {
-                    let mut stream = TcpStream::connect(front)?;
-                    stream.set_read_timeout(Some(PATIENCE))?;
-                    stream.write_all(&each.to_be_bytes())?;
-                    let mut buffer = vec![0; 256 * 1024];
-                    let mut left = each;
-                    while left > 0 {
-                        match stream.read(&mut buffer)? {
-                            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-                            n => left -= n.min(left),
-                        }
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        clients.into_iter().try_for_each(|client| client.join().expect("a client does not panic"))
+    let fronts = &subject.fronts[1];
+    cell(subject, 1e9 / as_f64(each * STREAMS), || {
+        at_once(STREAMS, |number| {
+            let mut stream = TcpStream::connect(fronts[number % fronts.len()])?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(&each.to_be_bytes())?;
+            let mut buffer = vec![0; 256 * 1024];
+            let mut left = each;
+            while left > 0 {
+                match stream.read(&mut buffer)? {
+                    0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                    n => left -= n.min(left),
+                }
+            }
+            Ok(())
+        })
     })
-    .with_context(|| format!("bytes through {}", subject.name))?;
-    let (wall, used) = (start.elapsed().as_secs_f64(), cpu(subject)? - before);
-    let share = 1e9 / as_f64(each * STREAMS);
-    Ok(Cost { cpu: used * share, wall: wall * share })
 }
 
 /// Resident MB with `IDLE` connections, each of which has carried a byte.
 fn idle(subject: &Subject, held: &Mutex<Vec<TcpStream>>) -> Result<f64> {
     let mut open = Vec::with_capacity(IDLE);
     for _ in 0..IDLE {
-        let mut stream = TcpStream::connect(subject.fronts[2])?;
+        let mut stream = TcpStream::connect(subject.fronts[2][0])?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.read_exact(&mut [0]).context("an idle connection (`ulimit -n` must be 20000 or more)")?;
         open.push(stream);
     }
     // Buffers that are given back after a while are.
     std::thread::sleep(Duration::from_secs(2));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", subject.child.id()))?;
+    let child = subject.child.as_ref().context("only a process has memory")?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
     let kilobytes: f64 = line.split_whitespace().nth(1).context("no figure in VmRSS")?.parse()?;
     held.lock().expect("nobody panics while holding it").clear();
@@ -341,29 +356,36 @@ fn median(values: &[f64]) -> (f64, f64, f64) {
     (middle, sorted[rank], sorted[n - 1 - rank])
 }
 
-fn section(version: &str, per_connection: &[[Cost; 2]], per_byte: &[[Cost; 2]], memory: &[f64]) -> String {
-    let row = |what: &str, cells: &[[Cost; 2]]| {
-        let of = |side: usize| median(&cells.iter().map(|c| c[side].cpu).collect::<Vec<_>>()).0;
-        let (ratio, low, high) = median(&cells.iter().map(|c| c[0].cpu / c[1].cpu).collect::<Vec<_>>());
-        let wall = median(&cells.iter().map(|c| c[0].wall / c[1].wall).collect::<Vec<_>>()).0;
-        format!("| {what} | {:.3} s | {:.3} s | {ratio:.3} ({low:.3}–{high:.3}) | {wall:.2} |\n", of(0), of(1))
+/// One line of the table: both figures, the ratio with its interval.
+fn row(what: &str, unit: &str, pairs: &[[f64; 2]]) -> String {
+    let of = |side: usize| median(&pairs.iter().map(|p| p[side]).collect::<Vec<_>>()).0;
+    let (ratio, low, high) = median(&pairs.iter().map(|p| p[0] / p[1]).collect::<Vec<_>>());
+    format!("| {what} | {:.3} {unit} | {:.3} {unit} | {ratio:.3} ({low:.3}–{high:.3}) |\n", of(0), of(1))
+}
+
+fn section(version: &str, per_connection: &[Round], per_byte: &[Round], memory: [f64; 2]) -> String {
+    let rows = |what: &str, rounds: &[Round]| {
+        let pairs = |of: fn(&Round) -> [f64; 2]| rounds.iter().map(of).collect::<Vec<_>>();
+        row(&format!("CPU per {what}"), "s", &pairs(|r| [r[0].cpu, r[1].cpu]))
+            + &row(
+                &format!("CPU per {what}, everybody's minus that without a proxy"),
+                "s",
+                &pairs(|r| [r[0].lab - r[2].lab, r[1].lab - r[2].lab]),
+            )
+            + &row(&format!("time per {what}"), "s", &pairs(|r| [r[0].wall, r[1].wall]))
     };
-    let mut text = format!(
-        "Against haproxy {version}: two threads each, TCP checks on, no log, loopback, {} interleaved rounds. CPU is that \
-         of the proxy's own process; the ratio is the median of the rounds' ratios with its 95 % interval.\n\n\
-         | | Baton | haproxy | ratio | time taken, ratio |\n| --- | --- | --- | --- | --- |\n",
-        per_connection.len()
-    );
-    text += &row("CPU per 10,000 connections (one byte each way)", per_connection);
-    text += &row("CPU per GB (6 streams)", per_byte);
-    if let [ours, theirs] = memory {
-        let _ = writeln!(
-            text,
-            "| resident memory with {IDLE} idle connections | {ours:.1} MB | {theirs:.1} MB | {:.3} | |",
-            ours / theirs
-        );
-    }
-    text
+    let [ours, theirs] = memory;
+    format!(
+        "Against haproxy {version}: two threads each, TCP checks on, no log, loopback, 3 backends, {} interleaved rounds. \
+         CPU is that of the proxy's own process unless it says otherwise; the ratio is the median of the rounds' ratios \
+         with its 95 % interval.\n\n\
+         | | Baton | haproxy | ratio |\n| --- | --- | --- | --- |\n{}{}\
+         | resident memory with {IDLE} idle connections | {ours:.1} MB | {theirs:.1} MB | {:.3} |\n",
+        per_connection.len(),
+        rows("10,000 connections (64 at once, one byte each way)", per_connection),
+        rows("GB (6 streams)", per_byte),
+        ours / theirs
+    )
 }
 
 #[cfg(test)]

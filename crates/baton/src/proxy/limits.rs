@@ -6,8 +6,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors for everything that is not a proxied connection: sockets of the daemon, listeners, checks.
 const RESERVE: usize = 256;
-/// Most pipes for bulk, over all workers.
-const PIPES_MAX: usize = 256;
+/// Most pipes for bulk, over all workers: 1 MB each when a receiver is slower than its sender. Others are copied.
+const PIPES_MAX: usize = 128;
 /// Where the limit says "any number".
 const PLENTY: u64 = 1 << 20;
 
