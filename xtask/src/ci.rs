@@ -33,7 +33,7 @@ pub(crate) fn all() -> Result<()> {
     process::run(
         process::cargo()
             .args(["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
+            .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
     )?;
     test(&[])?;
     deny()

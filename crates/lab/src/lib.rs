@@ -1,7 +1,7 @@
 //! Labs on the real kernel: hosts in network namespaces, joined by a switch, faults that break them, and what is
 //! measured meanwhile.
 //!
-//! Everything happens inside namespaces that the calling process enters for good ([`enter`]); no privileges are needed
+//! Everything happens inside namespaces that the calling process enters for good ([`enter()`]); no privileges are needed
 //! where user namespaces are allowed, and nothing outlives the process. No other program is needed, except the daemon that
 //! is looked at.
 //!
