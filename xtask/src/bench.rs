@@ -1,5 +1,6 @@
 //! Measurements against the originals. Each owns one section of docs/benchmarks.md and writes only that.
 
+mod failover;
 mod proxy;
 
 use anyhow::{Context, Result, bail};
@@ -20,7 +21,7 @@ pub(crate) struct Args {
 type Measure = fn(&[String]) -> Result<String>;
 
 /// All of them, in the order of the page.
-const SUBJECTS: &[(&str, Measure)] = &[("proxy", proxy::measure)];
+const SUBJECTS: &[(&str, Measure)] = &[("failover", failover::measure), ("proxy", proxy::measure)];
 
 /// Runs one measurement, or all.
 pub(crate) fn run(args: &Args) -> Result<()> {

@@ -116,6 +116,16 @@ impl Client {
         false
     }
 
+    /// Time from `since` to the first answer of `count` answers in a row.
+    #[must_use]
+    pub fn settled(&self, since: Instant, count: usize) -> Option<Duration> {
+        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut later: Vec<Attempt> = attempts.iter().filter(|attempt| attempt.started >= since).copied().collect();
+        later.sort_by_key(|attempt| attempt.started);
+        let row = later.windows(count).find(|row| row.iter().all(|one| matches!(one.outcome, Outcome::Answered(_))))?;
+        row.iter().map(|one| one.ended - since).min()
+    }
+
     /// The attempts that were started between two moments.
     #[must_use]
     pub fn attempts(&self, from: Instant, to: Instant) -> Vec<Attempt> {

@@ -85,6 +85,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     backends: Vec<(Host, Option<Backend>)>,
     client_host: Host,
+    client_port: Port,
     switch: Switch,
     subject: Subject,
     task: Task,
@@ -106,7 +107,7 @@ impl Cluster {
         let switch = Switch::new()?;
         let observer = Observer::start(&plan.vips)?;
         let client_host = Host::new(&format!("{}client", plan.name))?;
-        switch.connect(&client_host, INTERFACE, CLIENT)?;
+        let client_port = switch.connect(&client_host, INTERFACE, CLIENT)?;
         let mut backends = Vec::new();
         let mut behind = Vec::new();
         for place in 0..plan.backends {
@@ -125,6 +126,7 @@ impl Cluster {
             nodes,
             backends,
             client_host,
+            client_port,
             switch,
             subject: plan.subject,
             task,
@@ -351,6 +353,11 @@ impl Cluster {
     pub fn set_part(&mut self, place: usize, part: Part) -> io::Result<()> {
         let Some(powered) = &self.nodes[place].powered else { return Ok(()) };
         self.switch.set_part(&powered.port, part)
+    }
+
+    /// Moves the client to the island or back.
+    pub fn set_client_part(&mut self, part: Part) -> io::Result<()> {
+        self.switch.set_part(&self.client_port, part)
     }
 
     /// The last lines that a node's daemon wrote.

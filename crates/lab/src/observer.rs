@@ -154,6 +154,15 @@ impl Observer {
         places.filter(two).map(|place| samples[place].clone()).collect()
     }
 
+    /// How often another host than before answered.
+    #[must_use]
+    pub fn changes(&self, address: IpAddr, from: Instant, to: Instant) -> usize {
+        let samples = self.samples(address, from, to);
+        let mut holders: Vec<u8> = samples.iter().filter_map(|sample| Some(sample.answers.first()?.port)).collect();
+        holders.dedup();
+        holders.len().saturating_sub(1)
+    }
+
     /// The samples for `address` between two moments, for those who want to look closely.
     #[must_use]
     pub fn samples(&self, address: IpAddr, from: Instant, to: Instant) -> Vec<Sample> {

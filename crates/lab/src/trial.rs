@@ -80,7 +80,7 @@ pub fn run(
     cluster.wait_for_holder(limits.patience).ok_or_else(nobody)?;
     let _ = cluster.client().wait_for_answers(WELL, limits.patience);
     std::thread::sleep(dice.time(limits.phase));
-    let before = cluster.holder().ok_or_else(nobody)?;
+    let before = cluster.wait_for_holder(limits.patience).ok_or_else(nobody)?;
     let victim = victim.unwrap_or(before);
 
     let struck = Instant::now();
