@@ -1,7 +1,7 @@
 //! The kernel: route netlink, nftables gates, packet sockets, clocks, capabilities.
 //!
 //! Verbs, no decisions: what to do and until when comes from `baton-core`; what the kernel says goes back as its
-//! values. The only crate with `unsafe`, and that in [`sys`] alone.
+//! values. The only crate with `unsafe`, and that in `sys` alone.
 
 pub mod clock;
 pub mod gate;
