@@ -57,6 +57,9 @@ fn absent(run_dir: &Path, path: &Path, e: &std::io::Error) -> String {
         std::io::ErrorKind::PermissionDenied => {
             format!("{}: {e}: only the user of the daemon may ask it", path.display())
         }
+        std::io::ErrorKind::UnexpectedEof => {
+            format!("{}: the daemon lives, but its keeper does not answer: see its log", path.display())
+        }
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
             format!("{}: the daemon does not answer", path.display())
         }

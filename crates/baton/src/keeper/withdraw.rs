@@ -20,7 +20,9 @@ pub fn withdraw(vips: &[Vip], fence: bool) -> Vec<String> {
             if failures.is_empty()
                 && let Err(e) = gates.remove()
             {
-                failures.push(format!("the nftables tables: {e}"));
+                failures.push(format!(
+                    "the nftables tables, whose gates end by themselves (`baton cleanup` removes them): {e}"
+                ));
             }
         }
         Err(e) => {

@@ -295,3 +295,61 @@ fn balancers_serve_and_show_their_backends() {
     assert_eq!(host.status().expect("it runs")["addresses"][0]["role"], "holder", "nobody else could do better");
     assert!(host.log().contains("WARN  backend api/127.0.0.1:"), "{}", host.log());
 }
+
+#[test]
+fn started_as_kube_vip_by_environment_alone() {
+    if !in_namespaces("daemon::started_as_kube_vip_by_environment_alone") {
+        return;
+    }
+    let host = Host::new();
+    // It has no options for these directories.
+    tool("mount -t tmpfs none /run");
+    tool("mount -t tmpfs none /var/lib");
+    let mut command = Command::new(BATON);
+    command.args(["/kube-vip", "start", "--log", "5"]).stdin(Stdio::null());
+    command.envs([("vip_interface", "e0"), ("vip_address", VIP), ("vip_singlenode", "true"), ("vip_arp", "true")]);
+    let log = fs::File::create(host.dir.path().join("log")).expect("a file");
+    let mut daemon = Daemon { child: command.stderr(log).spawn().expect("it runs") };
+    let held = || {
+        let ran = baton(&["status", "--json"]);
+        serde_json::from_str::<Value>(&ran.out).ok().filter(|d| d["addresses"][0]["role"] == "holder")
+    };
+    eventually(&format!("holding ({})", host.log()), held);
+    assert!(fs::metadata("/var/lib/baton/markers").is_ok());
+    signal(&daemon, "TERM");
+    assert_eq!(ended(&mut daemon), 0, "{}", host.log());
+    assert!(host.log().contains("DEBUG"), "kube-vip's 5: {}", host.log());
+}
+
+#[test]
+fn a_voter_list_is_changed_without_a_restart() {
+    if !in_namespaces("daemon::a_voter_list_is_changed_without_a_restart") {
+        return;
+    }
+    let host = Host::new();
+    let peers = |more: &str| {
+        let local = "localPeer: {id: a, address: 192.0.2.1, port: 10000}";
+        host.write(&format!(
+            "vip: {VIP}\ninterface: e0\nstartAsLeader: true\n{local}\n\
+             remotePeers: [{{id: b, address: 192.0.2.2, port: 10000}}, {{id: c, address: 192.0.2.3, port: 10000}}{more}]\n"
+        ));
+    };
+    peers("");
+    let mut daemon = host.start();
+    let document = host.until_held();
+    assert_eq!((&document["voters"], &document["addresses"][0]["guarantee"]), (&3.into(), &"alone".into()));
+    let warnings = document["warnings"].to_string();
+    assert!(warnings.contains("outside the guarantee") && warnings.contains("UDP port 10000"), "{warnings}");
+    assert_eq!(document["ready"], false, "nobody else is there");
+    peers(", {id: d, address: 192.0.2.4, port: 10000}, {id: e, address: 192.0.2.5, port: 10001}");
+    signal(&daemon, "HUP");
+    eventually("five voters", || {
+        host.status().filter(|d| d["voters"] == 5 && d["peers"].as_array().map(Vec::len) == Some(4))
+    });
+    assert!(host.log().contains("SIGHUP: the new configuration takes effect"), "{}", host.log());
+    signal(&daemon, "HUP");
+    eventually("nothing to do", || host.log().contains("SIGHUP: the configuration is the same").then_some(()));
+    signal(&daemon, "TERM");
+    assert_eq!(ended(&mut daemon), 0, "{}", host.log());
+    assert!(!addresses().contains(VIP));
+}
