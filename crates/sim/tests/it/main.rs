@@ -1,0 +1,5 @@
+//! The simulation of the keeper that ships: many seeds, planted mistakes, and a search through a small cluster.
+
+mod exhaustive;
+mod planted;
+mod seeds;
