@@ -19,6 +19,10 @@ pub(super) fn run(options: &Cleanup) -> ExitCode {
     let mut did = Removed::default();
     // Addresses first: one without its gates would answer.
     addresses(&mut did);
+    if !did.failed.is_empty() {
+        did.failed.push("nftables tables: as long as an address is left".to_owned());
+        return did.tell();
+    }
     match table::cleanup() {
         Ok(names) => did.removed.extend(names.into_iter().map(|name| format!("nftables table {name}"))),
         Err(e) => did.failed.push(format!("nftables tables: {e}")),

@@ -26,6 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
 use super::reports::Reports;
+use super::withdraw::remove_marked;
 use super::{Command, Report};
 
 /// Datagrams taken in one round.
@@ -111,9 +112,16 @@ impl Thread {
         }
     }
 
+    /// An address without a table answers: the tables go only when no address of ours is left, whatever became of the
+    /// operations before. Those that stay end by themselves.
     fn remove_tables(&mut self) {
-        let removed = self.world.gates.remove();
-        self.outcome(removed, || "removing the nftables tables".to_owned());
+        let left = remove_marked(&self.world.vips);
+        if left.is_empty() {
+            let removed = self.world.gates.remove();
+            return self.outcome(removed, || "removing the nftables tables".to_owned());
+        }
+        let line = format!("the nftables tables stay, `baton cleanup` removes them: {}", left.join("; "));
+        self.reports.log(Level::Error, line);
     }
 
     /// Sleeps until something can be read or a deadline passes.
@@ -296,7 +304,6 @@ impl Thread {
         }
         for vip in self.world.vips.clone() {
             let _ = self.world.gates.apply(&vip, GateOp::Shut);
-            let _ = self.world.rtnl.remove_address(&vip.interface, vip.address, vip.prefix);
         }
         self.remove_tables();
         let _ = self.reports.flush();

@@ -34,7 +34,7 @@ pub fn withdraw(vips: &[Vip], fence: bool) -> Vec<String> {
 }
 
 /// Only what carries our mark: the same address of somebody else's making stays.
-fn remove_marked(vips: &[Vip]) -> Vec<String> {
+pub(super) fn remove_marked(vips: &[Vip]) -> Vec<String> {
     let opened = Rtnl::open().and_then(|mut rtnl| rtnl.addresses().map(|all| (rtnl, all)));
     let (mut rtnl, all) = match opened {
         Ok(opened) => opened,
