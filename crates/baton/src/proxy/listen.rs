@@ -1,4 +1,7 @@
 //! Listening sockets: one per worker and address, with the options that accepted connections inherit.
+//!
+//! TCP_DEFER_ACCEPT is not among them: it would save a wake-up where clients speak first, and cost a second where they wait
+//! for the server to.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

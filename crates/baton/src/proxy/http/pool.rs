@@ -130,7 +130,11 @@ async fn shake<S>(stream: S) -> Result<SendRequest<Counted>, NoConnection>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let shaken = http1::Builder::new().preserve_header_case(true).handshake(TokioIo::new(stream)).await;
+    let shaken = http1::Builder::new()
+        .preserve_header_case(true)
+        .max_buf_size(super::serve::BUFFER_MAX)
+        .handshake(TokioIo::new(stream))
+        .await;
     let (sender, connection) = shaken.map_err(|e| NoConnection::Speech(format!("HTTP: {e}")))?;
     // An error is told to whoever waits for a response.
     tokio::spawn(connection.with_upgrades());

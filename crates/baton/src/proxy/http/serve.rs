@@ -21,6 +21,9 @@ use super::stream::Stream;
 /// How long a client may take to send the head of a request, or be idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What is kept of a client or a backend at once; also the largest head of a request or response.
+pub(super) const BUFFER_MAX: usize = 64 * 1024;
+
 /// Serves a client until one side has had enough.
 pub(super) async fn connection(stream: Stream, from: IpAddr, route: Arc<Route>, shared: Arc<Shared>) {
     let service = service_fn(|request: Request<Incoming>| {
@@ -31,6 +34,7 @@ pub(super) async fn connection(stream: Stream, from: IpAddr, route: Arc<Route>, 
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .half_close(true)
+        .max_buf_size(BUFFER_MAX)
         .preserve_header_case(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
