@@ -81,8 +81,9 @@ impl Store {
     }
 
     fn write_file(&self, marker: Marker) -> io::Result<()> {
-        let mut kept = match read(&self.file) {
-            Kept::Known(kept) => kept,
+        let before = read(&self.file);
+        let mut kept = match &before {
+            Kept::Known(kept) => *kept,
             Kept::Absent => Markers::default(),
             // What it said is lost for good, so the protocol's bound takes its place.
             Kept::Unreadable => Markers { longest_lease: Some(LEASE_MAX), majority_seen: true },
@@ -90,6 +91,10 @@ impl Store {
         match marker {
             Marker::LongestLease(lease) => kept.longest_lease = Some(lease),
             Marker::MajoritySeen => kept.majority_seen = true,
+        }
+        if before == Kept::Known(kept) {
+            // A restart within the lease has no time for a disk.
+            return Ok(());
         }
         let dir = self.file.parent().unwrap_or(Path::new("/"));
         DirBuilder::new().recursive(true).mode(0o755).create(dir)?;

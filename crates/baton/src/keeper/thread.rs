@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -74,6 +74,13 @@ pub(super) struct Thread {
     wake: Arc<OwnedFd>,
 }
 
+/// What can be read.
+struct Ready {
+    commands: bool,
+    kernel: bool,
+    claims: bool,
+}
+
 impl Thread {
     pub(super) fn new(
         keeper: Keeper,
@@ -96,11 +103,15 @@ impl Thread {
         }
         self.tick();
         while !self.stopped {
-            self.wait();
+            let ready = self.wait();
             self.datagrams();
-            self.kernel();
-            self.claims();
-            if self.commands().is_break() {
+            if ready.kernel {
+                self.kernel();
+            }
+            if ready.claims {
+                self.claims();
+            }
+            if ready.commands && self.commands().is_break() {
                 return self.leave();
             }
             self.tick();
@@ -124,23 +135,24 @@ impl Thread {
         self.reports.log(Level::Error, line);
     }
 
-    /// Sleeps until something can be read or a deadline passes.
-    fn wait(&mut self) {
+    /// Sleeps until something can be read or a deadline passes; says what can be read. (The peers' port is always tried.)
+    fn wait(&mut self) -> Ready {
         let now = clock::now();
         let waiting = self.reports.flush();
         let until = self.keeper.deadline().map(|t| t.left(now));
         let timeout = if waiting { Some(until.map_or(RETRY, |t| t.min(RETRY))) } else { until };
         let timeout = timeout.and_then(|d| Timespec::try_from(d).ok());
-        let mut fds = vec![
-            PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.world.monitor.as_fd(), PollFlags::IN),
-        ];
-        if let Some(udp) = &self.world.udp {
-            fds.push(PollFd::from_borrowed_fd(udp.as_fd(), PollFlags::IN));
-        }
-        fds.extend(self.world.watch.iter().map(|w| PollFd::from_borrowed_fd(w.as_fd(), PollFlags::IN)));
-        fds.extend(self.world.packets.values().map(|p| PollFd::from_borrowed_fd(p.as_fd(), PollFlags::IN)));
-        match poll(&mut fds, timeout.as_ref()) {
+        let input = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut fds = vec![input(self.wake.as_fd()), input(self.world.monitor.as_fd())];
+        fds.extend(self.world.watch.iter().map(|w| input(w.as_fd())));
+        let kernel = 1..fds.len();
+        fds.extend(self.world.packets.values().map(|p| input(p.as_fd())));
+        let claims = kernel.end..fds.len();
+        fds.extend(self.world.udp.iter().map(|udp| input(udp.as_fd())));
+        let polled = poll(&mut fds, timeout.as_ref());
+        let any = |range: Range<usize>| fds[range].iter().any(|fd| !fd.revents().is_empty());
+        let ready = Ready { commands: any(0..1), kernel: any(kernel), claims: any(claims) };
+        match polled {
             // A signal in between is no matter: the round finds nothing to read.
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => {
@@ -148,6 +160,7 @@ impl Thread {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+        ready
     }
 
     /// A deadline that has passed goes before everything else.
