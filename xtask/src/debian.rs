@@ -24,6 +24,7 @@ const TOOLS: &[Tool] = &[
     Tool { program: "arping", package: "iputils-arping", purpose: "asks who has an address" },
     Tool { program: "ndisc6", package: "ndisc6", purpose: "asks the same of IPv6" },
     Tool { program: "ping", package: "iputils-ping", purpose: "asks whether an address can be reached" },
+    Tool { program: "kill", package: "procps", purpose: "stops what a test started, in every way there is" },
     Tool { program: "capsh", package: "libcap2-bin", purpose: "looks at capabilities" },
     Tool { program: "curl", package: "curl", purpose: "is the HTTP client" },
     Tool { program: "keepalived", package: "keepalived", purpose: "is what failover is compared with" },
