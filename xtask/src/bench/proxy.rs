@@ -363,6 +363,13 @@ fn row(what: &str, unit: &str, pairs: &[[f64; 2]]) -> String {
     format!("| {what} | {:.3} {unit} | {:.3} {unit} | {ratio:.3} ({low:.3}–{high:.3}) |\n", of(0), of(1))
 }
 
+/// What it was measured on.
+fn host() -> String {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{cores} shared cores, Linux {}", kernel.trim())
+}
+
 fn section(version: &str, per_connection: &[Round], per_byte: &[Round], memory: [f64; 2]) -> String {
     let rows = |what: &str, rounds: &[Round]| {
         let pairs = |of: fn(&Round) -> [f64; 2]| rounds.iter().map(of).collect::<Vec<_>>();
@@ -376,11 +383,12 @@ fn section(version: &str, per_connection: &[Round], per_byte: &[Round], memory: 
     };
     let [ours, theirs] = memory;
     format!(
-        "Against haproxy {version}: two threads each, TCP checks on, no log, loopback, 3 backends, {} interleaved rounds. \
+        "Against haproxy {version} on {}: two threads each, TCP checks on, no log, loopback, 3 backends, {} interleaved rounds. \
          CPU is that of the proxy's own process unless it says otherwise; the ratio is the median of the rounds' ratios \
          with its 95 % interval.\n\n\
          | | Baton | haproxy | ratio |\n| --- | --- | --- | --- |\n{}{}\
          | resident memory with {IDLE} idle connections | {ours:.1} MB | {theirs:.1} MB | {:.3} |\n",
+        host(),
         per_connection.len(),
         rows("10,000 connections (64 at once, one byte each way)", per_connection),
         rows("GB (6 streams)", per_byte),
