@@ -3,6 +3,7 @@
 //! It owns the sockets and the machine, shares nothing, and talks to the planner through two bounded queues of values.
 //! It does no disk, DNS, TLS or API work, and never waits for the planner.
 
+mod addresses;
 mod perform;
 mod reports;
 mod thread;
@@ -84,9 +85,10 @@ pub fn spawn(keeper: Keeper, world: World) -> io::Result<(Handle, mpsc::Receiver
     let (outbox, reports) = mpsc::channel(REPORTS);
     let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let waker = Arc::clone(&wake);
+    let addresses = addresses::Addresses::start()?;
     // Its end closes the queue of reports, which is how the planner learns of it.
     std::thread::Builder::new()
         .name("keeper".to_owned())
-        .spawn(move || thread::Thread::new(keeper, world, inbox, waker, outbox).run())?;
+        .spawn(move || thread::Thread::new(keeper, world, addresses, inbox, waker, outbox).run())?;
     Ok((Handle { commands, wake }, reports))
 }

@@ -42,12 +42,13 @@ impl Thread {
                 self.guard_again();
             }
             Effect::PutAddress { vip, valid } => {
-                let put = self.world.rtnl.put_address(&vip, valid);
+                let put = self.addresses.put(&vip, valid);
                 self.outcome(put, || format!("adding {} to {}", vip.address, vip.interface));
             }
             Effect::RemoveAddress { interface, address, prefix } => {
-                let removed = self.world.rtnl.remove_address(&interface, address, prefix);
-                self.outcome(removed, || format!("removing {address} from {interface}"));
+                let what = format!("removing {address} from {interface}");
+                let removed = self.addresses.remove(interface, address, prefix);
+                self.outcome(removed, || what);
             }
             // Where the kernel cannot stop an announcement that is late, the clock does.
             Effect::Announce { vip } if !self.world.gates.may_announce(&vip) => {}

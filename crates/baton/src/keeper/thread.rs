@@ -25,6 +25,7 @@ use baton_net::table::Watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
+use super::addresses::Addresses;
 use super::reports::Reports;
 use super::withdraw::remove_marked;
 use super::{Command, Report};
@@ -61,6 +62,7 @@ pub struct World {
 pub(super) struct Thread {
     pub(super) keeper: Keeper,
     pub(super) world: World,
+    pub(super) addresses: Addresses,
     pub(super) reports: Reports,
     /// Ends of the gates that are open, as the kernel confirmed them.
     pub(super) open: BTreeMap<IpAddr, (Vip, Time)>,
@@ -85,13 +87,26 @@ impl Thread {
     pub(super) fn new(
         keeper: Keeper,
         world: World,
+        addresses: Addresses,
         inbox: Receiver<Command>,
         wake: Arc<OwnedFd>,
         outbox: mpsc::Sender<Report>,
     ) -> Thread {
         let reports = Reports::new(outbox);
         let (open, troubles) = (BTreeMap::new(), BTreeMap::new());
-        Thread { keeper, world, reports, open, troubles, guard: None, guarded: false, stopped: false, inbox, wake }
+        Thread {
+            keeper,
+            world,
+            addresses,
+            reports,
+            open,
+            troubles,
+            guard: None,
+            guarded: false,
+            stopped: false,
+            inbox,
+            wake,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -189,9 +204,15 @@ impl Thread {
         if self.world.watch.as_mut().is_some_and(Watch::read) {
             self.repair_table();
         }
+        for (what, result) in self.addresses.outcomes() {
+            self.outcome(result, || what);
+        }
         match self.world.monitor.read() {
             Ok(events) => {
                 for event in events {
+                    if let Event::AddressGone { address, .. } = &event {
+                        self.addresses.gone(*address);
+                    }
                     self.link_may_be_new(&event);
                     self.event(event);
                     self.tick();

@@ -1,0 +1,105 @@
+//! Addresses are written by a thread of their own: the kernel's routing lock, which every change of an address takes, may
+//! be held by others for as long as they like (a namespace that is torn down, say), and a renewal must not wait for it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use baton_core::settings::Vip;
+use baton_net::rtnl::Rtnl;
+
+/// Operations that wait: every address put and removed once, and again.
+const JOBS: usize = 1024;
+
+#[derive(Debug)]
+enum Job {
+    /// With somebody who waits for it to be done.
+    Put(Vip, Duration, Option<SyncSender<()>>),
+    Remove(String, IpAddr, u8),
+}
+
+/// What became of an operation that nobody waited for.
+pub(super) type Outcome = (String, io::Result<()>);
+
+/// The keeper's end of that thread.
+#[derive(Debug)]
+pub(super) struct Addresses {
+    jobs: SyncSender<Job>,
+    outcomes: Receiver<Outcome>,
+    /// What was put and not removed since: putting it again only refreshes its lifetime.
+    here: BTreeSet<IpAddr>,
+}
+
+impl Addresses {
+    /// Starts the thread; it ends with the keeper.
+    pub(super) fn start() -> io::Result<Addresses> {
+        let mut rtnl = Rtnl::open()?;
+        let (jobs, inbox) = sync_channel(JOBS);
+        let (told, outcomes) = sync_channel(JOBS);
+        std::thread::Builder::new().name("addresses".to_owned()).spawn(move || {
+            // A gain waits for it; where that is not allowed it is scheduled like everybody else.
+            let _ = baton_net::process::realtime();
+            for job in inbox {
+                // A keeper that has gone, or does not ask, need not know.
+                let _ = told.try_send(perform(&mut rtnl, job));
+            }
+        })?;
+        Ok(Addresses { jobs, outcomes, here: BTreeSet::new() })
+    }
+
+    /// Adds an address, and waits until it is there: it is announced next. Of one that is there only the lifetime is
+    /// refreshed, and nobody waits.
+    pub(super) fn put(&mut self, vip: &Vip, valid: Duration) -> io::Result<()> {
+        if !self.here.insert(vip.address) {
+            return self.send(Job::Put(vip.clone(), valid, None));
+        }
+        let (done, wait) = sync_channel(1);
+        self.send(Job::Put(vip.clone(), valid, Some(done)))?;
+        wait.recv().map_err(|_| gone())
+    }
+
+    /// Removes an address; its gates are shut, so nobody waits.
+    pub(super) fn remove(&mut self, interface: String, address: IpAddr, prefix: u8) -> io::Result<()> {
+        self.here.remove(&address);
+        self.send(Job::Remove(interface, address, prefix))
+    }
+
+    /// Somebody else removed it: the next put is waited for.
+    pub(super) fn gone(&mut self, address: IpAddr) {
+        self.here.remove(&address);
+    }
+
+    /// What has been done since the last question.
+    pub(super) fn outcomes(&self) -> Vec<Outcome> {
+        self.outcomes.try_iter().collect()
+    }
+
+    fn send(&self, job: Job) -> io::Result<()> {
+        self.jobs.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => io::ErrorKind::ResourceBusy.into(),
+            TrySendError::Disconnected(_) => gone(),
+        })
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the thread that writes addresses has ended")
+}
+
+fn perform(rtnl: &mut Rtnl, job: Job) -> Outcome {
+    match job {
+        Job::Put(vip, valid, done) => {
+            let put = rtnl.put_address(&vip, valid);
+            if let Some(done) = done {
+                let _ = done.send(());
+            }
+            (format!("adding {} to {}", vip.address, vip.interface), put)
+        }
+        Job::Remove(interface, address, prefix) => {
+            let removed = rtnl.remove_address(&interface, address, prefix);
+            (format!("removing {address} from {interface}"), removed)
+        }
+    }
+}
