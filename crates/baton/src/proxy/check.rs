@@ -1,4 +1,6 @@
 //! Performs one active check. What a result means is decided in `baton_core::health`.
+//!
+//! Connections are closed in order: servers log resets.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -30,8 +32,6 @@ pub async fn run(check: &Check, address: SocketAddr, host: &str) -> Result<Durat
 
 async fn attempt(kind: &CheckKind, address: SocketAddr, host: &str) -> Result<(), String> {
     let stream = TcpStream::connect(address).await.map_err(|e| format!("connect: {}", plain(&e)))?;
-    // Nobody waits for what a check leaves behind: it is closed with a reset.
-    stream.set_zero_linger().map_err(|e| plain(&e))?;
     match kind {
         CheckKind::Tcp => Ok(()),
         CheckKind::Tls => handshake(stream, host).await.map(drop),
