@@ -56,13 +56,23 @@ pub struct Plan {
     pub vips: Vec<IpAddr>,
     /// Time between the client's connections.
     pub interval: Duration,
+    /// Whether the wire is watched: that is traffic, too.
+    pub observed: bool,
 }
 
 impl Plan {
     /// Three hosts, two servers, one IPv4 address, a connection every 5 ms.
     #[must_use]
     pub fn new(subject: Subject) -> Plan {
-        Plan { name: "", subject, nodes: 3, backends: 2, vips: vec![IpAddr::V4(v4(VIP))], interval: INTERVAL }
+        Plan {
+            name: "",
+            subject,
+            nodes: 3,
+            backends: 2,
+            vips: vec![IpAddr::V4(v4(VIP))],
+            interval: INTERVAL,
+            observed: true,
+        }
     }
 
     /// The same beside another cluster.
@@ -105,7 +115,7 @@ impl Cluster {
     /// Lays the cables and switches everything on, daemons included.
     pub fn start(plan: Plan) -> io::Result<Cluster> {
         let switch = Switch::new()?;
-        let observer = Observer::start(&plan.vips)?;
+        let observer = Observer::start(if plan.observed { &plan.vips } else { &[] })?;
         let client_host = Host::new(&format!("{}client", plan.name))?;
         let client_port = switch.connect(&client_host, INTERFACE, CLIENT)?;
         let mut backends = Vec::new();

@@ -333,7 +333,7 @@ fn answered(frame: &[u8], addresses: &[IpAddr]) -> Option<(usize, usize)> {
     let (header, packet) = frame.split_at_checked(14)?;
     let number = u32::from_be_bytes(*header[2..].first_chunk()?);
     let count = u32::try_from(addresses.len()).ok()?;
-    let place = usize::try_from(number % count).ok()?;
+    let place = usize::try_from(number.checked_rem(count)?).ok()?;
     let answered = match u16::from_be_bytes([header[12], header[13]]) {
         ETHERTYPE_ARP => {
             let arp = Arp::parse(packet).ok()?;

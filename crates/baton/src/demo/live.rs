@@ -19,6 +19,8 @@ use super::{Args, tour};
 const FRAME: Duration = Duration::from_millis(200);
 /// Time that one column of the client's picture stands for.
 const COLUMN: Duration = Duration::from_millis(100);
+/// Answers in a full column.
+const FULL: u64 = 20;
 /// How long an action is watched.
 const WATCHED: Duration = Duration::from_secs(5);
 /// Actions that are shown.
@@ -180,7 +182,7 @@ impl View {
         let columns = usize::from(client.width.saturating_sub(2));
         let data = self.columns(columns);
         let title = " client: connections answered, 100 ms each column ";
-        let sparkline = Sparkline::default().data(&data).style(Style::new().fg(Color::Green));
+        let sparkline = Sparkline::default().data(&data).max(FULL).style(Style::new().fg(Color::Green));
         frame.render_widget(sparkline.block(Block::bordered().title(title)), client);
         let title = " what happened, and what it cost the client ";
         frame.render_widget(Paragraph::new(self.history()).block(Block::bordered().title(title)), history);

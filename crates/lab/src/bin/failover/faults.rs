@@ -16,6 +16,8 @@ use crate::Args;
 use crate::figures::{Figures, Row};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A gap in a hand-over that one wants to know more about.
+const UNUSUAL: Duration = Duration::from_millis(25);
 /// How long a client is watched after a heal.
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -128,6 +130,12 @@ pub(crate) fn moves(args: &Args, _dice: &mut Dice) -> io::Result<Vec<Row>> {
             return Err(io::Error::other(format!("not ready again:\n{}", cluster.last_words(holder, 20))));
         }
         let report = cluster.report(from, Instant::now());
+        if report.client.outage > UNUSUAL || report.client.failed > 2 {
+            eprintln!("unusual: {report:?}");
+            for place in 0..cluster.nodes().len() {
+                eprintln!("--- {}\n{}", cluster.name(place), cluster.last_words(place, 8));
+            }
+        }
         gaps.add(report.client.outage);
         failed.push(report.client.failed);
         two = two.max(report.answering.two);
