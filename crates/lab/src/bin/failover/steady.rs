@@ -100,6 +100,36 @@ fn map_files(cluster: &Cluster) -> io::Result<(String, usize)> {
     Ok((format!("set -e; for file in {}/large.*.nft; do nft -f $file; done", directory.display()), holder))
 }
 
+/// Memory and processor time of daemons that have nothing to do but to hold. The client's connections are left out.
+pub(crate) fn idle(args: &Args, _dice: &mut Dice) -> io::Result<Vec<Row>> {
+    let watched = quiet(args)?;
+    thread::sleep(Duration::from_secs(3));
+    let daemons: Vec<_> = (0..watched.nodes().len()).filter_map(|place| watched.daemon(place)).collect();
+    let before: Vec<Duration> = daemons.iter().map(|daemon| processor_time(daemon.as_raw())).collect();
+    let from = Instant::now();
+    thread::sleep(Duration::from_secs(args.seconds));
+    let mut share: f64 = 0.0;
+    for (daemon, before) in daemons.iter().zip(before) {
+        let used = processor_time(daemon.as_raw()).saturating_sub(before);
+        share = share.max(used.as_secs_f64() / from.elapsed().as_secs_f64());
+    }
+    let memory = daemons.iter().map(|daemon| resident(daemon.as_raw())).fold(0.0, f64::max);
+    Ok(vec![
+        Row::new(
+            "resident memory, idle, the largest of three",
+            "≤ 12 MB",
+            format!("{:.1} MB", memory / 1e6),
+            "–".to_owned(),
+        ),
+        Row::new(
+            "processor, idle, the busiest of three",
+            "≤ 0.5 % of a core",
+            format!("{:.2} %", share * 100.0),
+            "–".to_owned(),
+        ),
+    ])
+}
+
 /// A cluster whose client hardly ever asks.
 fn quiet(args: &Args) -> io::Result<Cluster> {
     let watched =
