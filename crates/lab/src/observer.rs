@@ -234,6 +234,8 @@ fn packet_socket(port: &Port) -> io::Result<OwnedFd> {
     });
     let address = address.ok_or_else(|| io::Error::other(format!("the switch has no port {}", port.name)))?;
     bind(socket.as_raw_fd(), &address)?;
+    // Until then it heard every port: those answers were other hosts'.
+    while receive(&socket, &mut [0; 256]).is_some() {}
     Ok(socket)
 }
 

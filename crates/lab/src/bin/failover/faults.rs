@@ -53,7 +53,7 @@ fn outages(
 }
 
 fn with_two(figures: &Figures, two: Duration) -> String {
-    let two = if two.is_zero() { String::new() } else { format!("; two answering for {:.1} s", two.as_secs_f64()) };
+    let two = if two.is_zero() { String::new() } else { format!("; two answering for {:.3} s", two.as_secs_f64()) };
     format!("{} (n = {}){two}", figures.text(), figures.count())
 }
 
