@@ -161,13 +161,18 @@ fn nothing_unwraps_and_unsafe_has_one_room() {
     refuse(&problems);
 }
 
-#[test]
-fn pure_crates_depend_on_nothing_new() {
+/// The workspace's crates, as cargo describes them.
+fn packages() -> Vec<serde_json::Value> {
     let mut cargo = process::cargo();
     let cargo = cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
     let metadata: serde_json::Value =
         serde_json::from_slice(&process::output(cargo).expect("cargo knows the workspace")).expect("metadata is JSON");
-    let packages = metadata["packages"].as_array().expect("a list of packages");
+    metadata["packages"].as_array().expect("a list of packages").clone()
+}
+
+#[test]
+fn pure_crates_depend_on_nothing_new() {
+    let packages = packages();
     let mut problems = Vec::new();
     for (name, allowed) in ALLOWED {
         let package = packages.iter().find(|package| package["name"] == *name);
@@ -180,6 +185,37 @@ fn pure_crates_depend_on_nothing_new() {
         }
     }
     refuse(&problems);
+}
+
+/// Dependencies that are there for a feature which another one needs.
+const FOR_A_FEATURE: &[&str] = &["proc-macro2"];
+
+#[test]
+fn dependencies_are_used() {
+    let sources = files(".rs");
+    let mut problems = Vec::new();
+    for package in packages() {
+        let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
+        let folder = manifest.parent().and_then(|folder| folder.strip_prefix(process::root()).ok());
+        let folder = folder.expect("a crate is in a directory of the workspace");
+        let texts: Vec<&String> =
+            sources.iter().filter(|(path, _)| path.starts_with(folder)).map(|(_, text)| text).collect();
+        for dependency in package["dependencies"].as_array().expect("a list of dependencies") {
+            let name = dependency["name"].as_str().expect("a dependency has a name");
+            let word = name.replace('-', "_");
+            let used = texts.iter().any(|text| mentions(text, &word));
+            if !used && !FOR_A_FEATURE.contains(&name) {
+                problems.push(format!("{}: {name} is not used", manifest.display()));
+            }
+        }
+    }
+    refuse(&problems);
+}
+
+/// Whether a word stands in a text by itself.
+fn mentions(text: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| !text[..at].ends_with(part) && !text[at + word.len()..].starts_with(part))
 }
 
 #[test]
