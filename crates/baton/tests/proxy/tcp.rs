@@ -33,9 +33,12 @@ fn what_is_sent_comes_back() {
 fn a_server_may_speak_first() {
     let (address, _) = server(named(b'x'));
     let (_proxy, front) = proxy(&balancer("b", vec![backend(address)]));
-    let start = Instant::now();
-    assert_eq!(ask(front), Some(b'x'));
-    assert!(start.elapsed() < Duration::from_millis(150), "it waited for a delayed acknowledgement");
+    let took = (0..3).map(|_| {
+        let start = Instant::now();
+        assert_eq!(ask(front), Some(b'x'));
+        start.elapsed()
+    });
+    assert!(took.min() < Some(Duration::from_millis(35)), "it waited for a delayed acknowledgement");
 }
 
 #[test]
@@ -195,7 +198,7 @@ fn a_silent_backend_costs_half_a_second_and_no_connection() {
     let start = Instant::now();
     assert_eq!((ask(front), ask(front)), (Some(b'a'), Some(b'a')));
     let took = start.elapsed();
-    assert!(took > Duration::from_millis(490) && took < Duration::from_millis(900), "{took:?}");
+    assert!(took > Duration::from_millis(490) && took < Duration::from_millis(990), "{took:?}");
     assert_eq!(passive.try_recv().expect("a failure").outcome, Err(Fault::TimedOut));
 }
 
@@ -219,7 +222,7 @@ fn check_refused(front: SocketAddr) {
     // The reset may be there before connect has returned.
     let outcome = TcpStream::connect_timeout(&front, PATIENCE).and_then(|mut client| client.read(&mut [0; 1]));
     assert_eq!(outcome.expect_err("no end in order").kind(), ErrorKind::ConnectionReset);
-    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -430,4 +433,49 @@ fn clients_in_the_queue_of_a_closing_listener_are_served() {
             client.read_exact(&mut [0; 1]).expect("served");
         }
     }
+}
+
+#[test]
+fn a_swarm_of_different_connections_gets_every_byte_back() {
+    let (a, _) = server(echo);
+    let (b, _) = server(echo);
+    let (proxy, front) = proxy_of(vec![backend(a), backend(b)]);
+    std::thread::scope(|scope| {
+        for swimmer in 0..24u64 {
+            scope.spawn(move || (0..6).for_each(|turn| swim(front, swimmer * 100 + turn)));
+        }
+    });
+    until("all are over", || proxy.snapshot().connections == 0);
+    let (a, b) = (counts(&proxy, 0), counts(&proxy, 1));
+    assert_eq!(a.connections + b.connections, 24 * 6);
+    assert_eq!(a.to_backend + b.to_backend, a.to_client + b.to_client);
+    assert_eq!(a.active + b.active, 0);
+}
+
+/// One connection: pieces and pauses that its seed chooses, an end in order, or none.
+fn swim(front: SocketAddr, seed: u64) {
+    let dice = pattern(seed, 64);
+    let size = usize::from(dice[0]).pow(2) * (1 + usize::from(dice[1] % 16));
+    let bytes = pattern(seed + 1, size);
+    let client = connect(front);
+    let mut writer = client.try_clone().expect("clone");
+    let sent = bytes.clone();
+    let sending = std::thread::spawn(move || {
+        let (mut rest, mut roll) = (&sent[..], 2);
+        while !rest.is_empty() {
+            let piece = rest.len().min(1 + usize::from(dice[roll % 64]) * usize::from(dice[(roll + 1) % 64]));
+            writer.write_all(&rest[..piece]).expect("write");
+            rest = &rest[piece..];
+            roll += 2;
+            if dice[roll % 64] < 16 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        writer.shutdown(Shutdown::Write).expect("shutdown");
+    });
+    let mut back = Vec::new();
+    let mut reader = client;
+    reader.read_to_end(&mut back).expect("read");
+    sending.join().expect("sent");
+    assert!(back == bytes, "seed {seed}: {} bytes back of {size}", back.len());
 }
