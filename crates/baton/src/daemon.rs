@@ -43,7 +43,7 @@ pub fn run(options: Start, loaded: Loaded, as_kube_vip: bool) -> ExitCode {
         && let Err(e) = table::support()
     {
         let why = format!(
-            "{e}; without nftables the kernel cannot end a hold: write `fence: off` to go without that promise (docs/guarantees.md)"
+            "{e}. Without nftables the kernel cannot end a hold (`fence: off` goes without: docs/guarantees.md)"
         );
         return fail(REFUSED, &why);
     }

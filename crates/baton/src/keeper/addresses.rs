@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use baton_core::settings::Vip;
 use baton_net::rtnl::Rtnl;
 
 /// Operations that wait: every address put and removed once, and again.
 const JOBS: usize = 1024;
+/// How long the end waits for them.
+const FINISH: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 enum Job {
@@ -26,7 +28,8 @@ pub(super) type Outcome = (String, io::Result<()>);
 /// The keeper's end of that thread.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    jobs: SyncSender<Job>,
+    /// `None` at the end.
+    jobs: Option<SyncSender<Job>>,
     outcomes: Receiver<Outcome>,
     /// What was put and not removed since: putting it again only refreshes its lifetime.
     here: BTreeSet<IpAddr>,
@@ -46,7 +49,7 @@ impl Addresses {
                 let _ = told.try_send(perform(&mut rtnl, job));
             }
         })?;
-        Ok(Addresses { jobs, outcomes, here: BTreeSet::new() })
+        Ok(Addresses { jobs: Some(jobs), outcomes, here: BTreeSet::new() })
     }
 
     /// Adds an address, and waits until it is there: it is announced next. Of one that is there only the lifetime is
@@ -76,8 +79,16 @@ impl Addresses {
         self.outcomes.try_iter().collect()
     }
 
+    /// At the end: waits until everything asked for is done, so that nothing is put after the last look. Not for ever: what
+    /// holds the routing lock may be stuck.
+    pub(super) fn finish(&mut self) {
+        self.jobs = None;
+        let end = Instant::now() + FINISH;
+        while self.outcomes.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
+    }
+
     fn send(&self, job: Job) -> io::Result<()> {
-        self.jobs.try_send(job).map_err(|e| match e {
+        self.jobs.as_ref().ok_or_else(gone)?.try_send(job).map_err(|e| match e {
             TrySendError::Full(_) => io::ErrorKind::ResourceBusy.into(),
             TrySendError::Disconnected(_) => gone(),
         })

@@ -141,6 +141,7 @@ impl Thread {
     /// An address without a table answers: the tables go only when no address of ours is left, whatever became of the
     /// operations before. Those that stay end by themselves.
     fn remove_tables(&mut self) {
+        self.addresses.finish();
         let left = remove_marked(&self.world.vips);
         if left.is_empty() {
             let removed = self.world.gates.remove();
