@@ -2,7 +2,7 @@
 //!
 //! The calm schedule delivers each message in order and lets time go on when none is under way. A departure drops or
 //! delays a message, kills a process, or pauses it, also between two of its steps. The search visits every placement
-//! of departures within a number of steps and meets each state once.
+//! of departures within a number of steps; branches that meet a known state are not followed again.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::{self, Write};
@@ -39,10 +39,12 @@ pub struct Limits {
 /// What the search found.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// Different states.
+    /// States visited.
     pub states: usize,
-    /// Steps taken.
-    pub steps: u64,
+    /// Branches: schedules that differ.
+    pub branches: usize,
+    /// Branches that met a known state.
+    pub met: usize,
     /// The limit of states was reached.
     pub cut: bool,
     /// The departures that lead to a broken invariant, and what was seen.
@@ -134,12 +136,13 @@ pub fn explore(plan: &Plan, calm: Duration, limits: Limits, mistake: Option<Mist
     }
     let mut search = Search { limits, seen: BTreeSet::new(), found: Found::default(), path: Vec::new() };
     search.visit(root, limits.steps, limits.departures);
-    search.found.states = search.seen.len();
+    search.found.branches = search.seen.len();
     search.found
 }
 
 struct Search {
     limits: Limits,
+    /// States in which branches began, with what they may still do.
     seen: BTreeSet<(u64, u32, u32)>,
     found: Found,
     path: Vec<String>,
@@ -148,33 +151,36 @@ struct Search {
 impl Search {
     /// Goes along the calm schedule and branches off at every step.
     fn visit(&mut self, mut cluster: Cluster, mut steps: u32, departures: u32) {
-        loop {
-            if let Some(seen) = cluster.wrong() {
-                self.found.violation = Some((self.path.clone(), seen));
-            }
-            if self.seen.len() >= self.limits.states {
-                self.found.cut = true;
-            }
-            let over = self.found.violation.is_some() || self.found.cut || steps == 0;
-            if over || !self.seen.insert((cluster.digest(), steps, departures)) {
-                return;
-            }
+        if !self.seen.insert((cluster.digest(), steps, departures)) {
+            self.found.met += 1;
+            return;
+        }
+        while !self.over(&cluster) && steps > 0 {
             if departures > 0 {
                 for departure in cluster.departures() {
                     let mut other = cluster.clone();
                     other.depart(departure);
                     self.path.push(format!("{:?} {departure:?}", cluster.at));
                     self.visit(other, steps - 1, departures - 1);
-                    self.path.pop();
                     if self.found.violation.is_some() || self.found.cut {
                         return;
                     }
+                    self.path.pop();
                 }
             }
             cluster.calm_step();
-            self.found.steps += 1;
             steps -= 1;
         }
+    }
+
+    /// Looks at a state. True when the search is over.
+    fn over(&mut self, cluster: &Cluster) -> bool {
+        self.found.states += 1;
+        self.found.cut = self.found.states >= self.limits.states;
+        if let Some(seen) = cluster.wrong() {
+            self.found.violation = Some((self.path.clone(), seen));
+        }
+        self.found.cut || self.found.violation.is_some()
     }
 }
 

@@ -119,12 +119,13 @@ fn many(args: &Args) -> ExitCode {
         }
     }
     println!(
-        "{} seeds, {} steps, {} failed; answered {:.3} of the time under faults, {:.4} at rest",
+        "{} seeds, {} steps, {} failed; answered {:.3} of the time under faults, {:.4} at rest; {} rough hand-overs",
         all.runs,
         all.steps,
         all.failed.len(),
         all.under_faults.ratio(),
-        all.at_rest.ratio()
+        all.at_rest.ratio(),
+        all.rough
     );
     if let Some(first) = all.failed.first() {
         println!("see one: baton-sim --seed {} --trace", first.seed);
@@ -138,7 +139,10 @@ fn search(departures: u32, args: &Args) -> ExitCode {
     for calm in [Duration::ZERO, Duration::from_secs(7)] {
         let found = explore(&trio(Duration::from_millis(100)), calm, limits, args.mistake);
         let end = if found.cut { "stopped at the limit of states" } else { "complete" };
-        println!("from {calm:?}: {} states, {} steps, {end}", found.states, found.steps);
+        println!(
+            "from {calm:?}: {} states on {} branches ({} met again), {end}",
+            found.states, found.branches, found.met
+        );
         if let Some((path, seen)) = found.violation {
             println!("never two answer: {seen}, after\n  {}", path.join("\n  "));
             return ExitCode::FAILURE;

@@ -6,6 +6,7 @@ use baton_core::settings::LEASE_MAX;
 
 use crate::clock::Moment;
 use crate::faults::{Kind, Undo};
+use crate::host::Host;
 use crate::invariants::served::Share;
 use crate::invariants::{Phase, Violation, handed_over, left};
 use crate::mistake::Mistake;
@@ -29,12 +30,16 @@ pub struct Report {
     pub at_rest: Share,
     /// Service while nodes were stopped one after the other.
     pub handing_over: Share,
+    /// Every hand-over was as short as messages allow.
+    pub smooth: bool,
     /// The last lines of the trace, when asked for.
     pub lines: Vec<String>,
 }
 
 /// A stranger that is heard no more is believed gone after this time.
 const STRANGER_FORGOTTEN: Duration = Duration::from_millis(3600);
+/// A node without a list of voters hears one at least so often.
+const LIST_REPEATED: Duration = Duration::from_millis(1100);
 /// A higher rank takes over only from a holder that has held for a while, and tries again after this time.
 const HAND_OVER_RETRY: Duration = Duration::from_secs(1);
 /// The slowest clock that the design allows.
@@ -51,9 +56,11 @@ fn recovery(world: &World) -> Duration {
     let quiet = (0..world.hosts.len()).map(marker).max().unwrap_or(LEASE_MAX).div_f64(SLOWEST);
     let strangers = plan.mix.kinds.contains(&Kind::Stranger);
     let retry = if strangers { STRANGER_FORGOTTEN } else { Duration::ZERO };
+    let lone = |host: &Host| host.settings.start_as_leader && host.settings.peers.is_empty();
+    let adoption = if world.hosts.iter().any(lone) { LIST_REPEATED } else { Duration::ZERO };
     let preempts = world.hosts.iter().any(|host| host.settings.preempt);
     let calm = if preempts { lease * 4 + HAND_OVER_RETRY } else { Duration::ZERO };
-    (lease * 3 + quiet + retry + calm).div_f64(SLOWEST)
+    (lease * 3 + quiet + retry + calm + adoption).div_f64(SLOWEST)
         + world.network.weather.delay_max * 8
         + Duration::from_millis(300)
 }
@@ -145,6 +152,9 @@ fn report(world: World) -> Report {
     Report {
         seed: world.plan.seed,
         hash: world.trace.hash(),
+        smooth: !world.plan.plain
+            || world.watch.served.share(Phase::HandOver).longest_gap
+                <= handed_over::smooth(&world.plan, &world.network),
         steps: world.step,
         under_faults: world.watch.served.share(Phase::Faults),
         at_rest: world.watch.served.share(Phase::Steady),

@@ -15,6 +15,8 @@ pub struct Swarm {
     pub steps: u64,
     /// Runs with a broken invariant, by seed.
     pub failed: Vec<Report>,
+    /// Runs in which a hand-over took longer than messages need.
+    pub rough: u64,
     /// Service while faults happened.
     pub under_faults: Share,
     /// Service after recovery.
@@ -44,6 +46,7 @@ pub fn swarm(seeds: std::ops::Range<u64>, enough: usize, one: impl Fn(u64) -> Re
         for report in reports {
             all.runs += 1;
             all.steps += report.steps;
+            all.rough += u64::from(!report.smooth);
             all.under_faults = all.under_faults.and(report.under_faults);
             all.at_rest = all.at_rest.and(report.at_rest);
             if report.violation.is_some() {

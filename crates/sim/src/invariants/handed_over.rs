@@ -17,10 +17,16 @@ const WAKES: u32 = 24;
 /// Gates round down to ticks; a second try comes after a short wait.
 const SLACK: Duration = Duration::from_millis(40);
 
-/// What is wrong, if something is.
+/// The longest gap of a hand-over in which nothing collides.
+#[must_use]
+pub fn smooth(plan: &Plan, network: &Network) -> Duration {
+    network.weather.delay_max * WAYS + plan.latency * WAKES + SLACK
+}
+
+/// What is wrong, if something is: candidates may collide now and then, but a hand-over is never worse than a crash.
 #[must_use]
 pub fn check(plan: &Plan, network: &Network, share: Share) -> Option<String> {
-    let allowed = network.weather.delay_max * WAYS + plan.latency * WAKES + SLACK;
+    let allowed = smooth(plan, network) + plan.lease * 2;
     let gap = share.longest_gap;
     (gap > allowed).then(|| format!("nobody answered for {}, {} allowed", ms(gap), ms(allowed)))
 }

@@ -5,7 +5,7 @@ use baton_sim::{Plan, run, swarm};
 /// Seeds of every test run.
 const SEEDS: u64 = 500;
 /// Share of the time in which somebody must answer while faults happen, over all seeds.
-const SERVED_UNDER_FAULTS: f64 = 0.5;
+const SERVED_UNDER_FAULTS: f64 = 0.45;
 
 #[test]
 fn no_invariant_breaks_in_any_seed() {
@@ -15,6 +15,7 @@ fn no_invariant_breaks_in_any_seed() {
     assert!(failed.is_empty(), "{}\n(see one: cargo run -p baton-sim -- --seed SEED --trace)", failed.join("\n"));
     assert_eq!(all.runs, SEEDS);
     assert!(all.under_faults.ratio() > SERVED_UNDER_FAULTS, "served {:.3} under faults", all.under_faults.ratio());
+    assert!(all.rough <= SEEDS / 50, "{} runs with a rough hand-over", all.rough);
     assert!(all.at_rest.ratio() > 0.999, "served {:.4} at rest", all.at_rest.ratio());
 }
 
