@@ -20,6 +20,9 @@ pub const TIMEOUT: Duration = Duration::from_millis(200);
 /// Time between two attempts.
 pub const INTERVAL: Duration = Duration::from_millis(5);
 
+/// How often the client looks whether it shall end.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// What became of one attempt: a connection, one byte out, one byte back.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
@@ -192,7 +195,7 @@ fn begin(target: SocketAddr) -> io::Result<TcpStream> {
 fn wait(open: &[Open], patience: Duration) {
     let interest = |one: &Open| if one.sent { PollFlags::IN } else { PollFlags::OUT };
     let mut waiting: Vec<PollFd<'_>> = open.iter().map(|one| PollFd::new(&one.stream, interest(one))).collect();
-    crate::wait(&mut waiting, patience);
+    crate::wait(&mut waiting, patience.min(PATIENCE));
 }
 
 /// Moves an attempt on; its outcome when it is over.

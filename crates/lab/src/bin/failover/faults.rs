@@ -131,10 +131,7 @@ pub(crate) fn moves(args: &Args, _dice: &mut Dice) -> io::Result<Vec<Row>> {
         }
         let report = cluster.report(from, Instant::now());
         if report.client.outage > UNUSUAL || report.client.failed > 2 {
-            eprintln!("unusual: {report:?}");
-            for place in 0..cluster.nodes().len() {
-                eprintln!("--- {}\n{}", cluster.name(place), cluster.last_words(place, 8));
-            }
+            tell(&cluster, &format!("unusual: {report:?}"));
         }
         gaps.add(report.client.outage);
         failed.push(report.client.failed);
@@ -157,6 +154,14 @@ fn rival_sigterm(args: &Args) -> io::Result<String> {
     let limits = Limits { lasting: Duration::from_secs(1), after: Duration::from_secs(4), ..Limits::DEFAULT };
     let (figures, two) = outages(&mut cluster, Fault::Terminate, args.rival, limits, &mut Dice::new(1))?;
     Ok(format!("{}, adverts 1 s", with_two(&figures, two)))
+}
+
+/// Something that one wants to know more about: what the daemons said goes to standard error.
+fn tell(cluster: &Cluster, what: &str) {
+    eprintln!("{what}");
+    for place in 0..cluster.nodes().len() {
+        eprintln!("--- {}\n{}", cluster.name(place), cluster.last_words(place, 12));
+    }
 }
 
 /// The client is cut off together with the holder, and must find the new one when the network heals.
@@ -193,7 +198,12 @@ fn heals(cluster: &mut Cluster, runs: usize, lasting: Duration, dice: &mut Dice)
         // Well again: answers in a row, so that a last answer of the old holder does not count.
         let well = cluster.client().wait_for_answers(20, WINDOW);
         match cluster.client().settled(healed, 20) {
-            Some(time) if well => figures.add(time),
+            Some(time) if well => {
+                if time > Duration::from_millis(100) {
+                    tell(cluster, &format!("unusual: healed, and {} ms without", time.as_millis()));
+                }
+                figures.add(time);
+            }
             _ => never += 1,
         }
         thread::sleep(Duration::from_millis(500));
@@ -214,7 +224,7 @@ pub(crate) fn swarm(args: &Args, dice: &mut Dice) -> io::Result<Vec<Row>> {
         requests += swarm.report.answering.requests;
         stuck += u32::from(!swarm.converged);
         if swarm.report.answering.most > 1 || !swarm.converged {
-            eprintln!("{}", swarm.story(&cluster));
+            tell(&cluster, &format!("unusual: well again: {}\n{}", swarm.converged, swarm.story(&cluster)));
         }
         eprintln!("{count} faults: {:?}", swarm.report.answering);
     }
