@@ -335,10 +335,12 @@ impl Keeper {
         let every = self.groups.values().filter(|g| held(g)).all(granted);
         let some = self.groups.values().any(|g| held(g) && granted(g));
         let to_another = |g: &Group| g.acceptor.grant(now).is_some_and(|grant| grant.owner != self.me);
-        if self.alone && every && some {
+        // A grant to another node is as good: it is asked for by who needs a majority.
+        let seen = some || self.groups.values().any(to_another);
+        if self.alone && every && seen {
             self.alone = false;
         }
-        if !self.alone && !self.majority_seen && (some || self.groups.values().any(to_another)) {
+        if !self.alone && !self.majority_seen && seen {
             self.majority_seen = true;
             out.push(Effect::Remember(Marker::MajoritySeen));
         }

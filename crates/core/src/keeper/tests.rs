@@ -393,6 +393,27 @@ fn start_as_leader_holds_alone_after_the_quiet_time_and_then_joins_the_others() 
 }
 
 #[test]
+fn start_as_leader_is_over_when_the_address_went_to_a_holder_with_a_majority() {
+    let mut lab = Lab::new(&[]);
+    lab.start(1, Ownership { start_as_leader: true, ..ownership(1, &[1, 2, 3]) }, memory(1));
+    lab.run(1000);
+    assert_eq!(lab.answering(), [1]);
+    lab.event(1, Event::Health { vip: vip().address, healthy: false });
+    lab.run(3000);
+    for n in [2, 3] {
+        lab.start(n, ownership(n, &[1, 2, 3]), memory(n));
+    }
+    lab.run(4000);
+    assert_ne!(lab.answering(), [1], "the first node is ill, so it hands over at once\n{}", lab.story());
+    assert_eq!(lab.nodes[&1].status(lab.now).vips[0].guarantee, status::Guarantee::QuorumFenced);
+    lab.cut.insert(1);
+    lab.event(1, Event::Health { vip: vip().address, healthy: true });
+    // Two answering hosts fail the run itself.
+    lab.run(5000);
+    assert_ne!(lab.answering(), [1]);
+}
+
+#[test]
 fn a_first_node_without_peers_adopts_the_list_of_those_who_join() {
     let mut lab = Lab::new(&[]);
     lab.start(1, Ownership { start_as_leader: true, ..ownership(1, &[1]) }, memory(1));
