@@ -129,7 +129,7 @@ impl World {
         } else {
             self.ill.insert((node, vip));
         }
-        self.hosts[node].push(Event::Health { vip, healthy });
+        self.hosts[node].command(Event::Health { vip, healthy });
         self.wake_soon(node);
     }
 

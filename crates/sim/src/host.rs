@@ -51,6 +51,8 @@ pub struct Process {
     work: VecDeque<(Effect, Time)>,
     call: Option<Call>,
     results: VecDeque<Event>,
+    /// Notifications were lost.
+    overflow: bool,
     /// Asked to stop.
     pub stopping: bool,
     /// The marker of a majority was there when it started.
@@ -177,6 +179,7 @@ impl Host {
             work: VecDeque::new(),
             call: None,
             results: VecDeque::new(),
+            overflow: false,
             stopping: false,
             knew_majority: markers.majority_seen,
         });
@@ -187,10 +190,17 @@ impl Host {
         self.settings = settings;
         let lease = self.settings.lease;
         self.mark_lease(self.markers().longest_lease.unwrap_or(LEASE_MAX).max(lease));
-        self.push(Event::Configure(self.settings.clone()));
+        self.command(Event::Configure(self.settings.clone()));
     }
 
-    /// Something for the process to read; lost when there is none.
+    /// Something that the planner hands to the process: never lost while there is one.
+    pub fn command(&mut self, event: Event) {
+        if let Some(process) = &mut self.process {
+            process.inbox.push_back(event);
+        }
+    }
+
+    /// Something for the process to read from a socket; lost when it is full.
     pub fn push(&mut self, event: Event) {
         if let Some(process) = &mut self.process
             && process.inbox.len() < INBOX_MAX
@@ -218,9 +228,7 @@ impl Host {
         if !self.runs() {
             return false;
         }
-        for notice in std::mem::take(&mut self.kernel.notices) {
-            self.push(notice);
-        }
+        self.read_notices();
         let Some(process) = &mut self.process else { return false };
         if let Some(call) = process.call.take() {
             self.gate_step(at, call);
@@ -242,6 +250,21 @@ impl Host {
     fn result(&mut self, vip: IpAddr, done: GateDone) {
         if let Some(process) = &mut self.process {
             process.results.push_back(Event::Gate { vip, done });
+        }
+    }
+
+    /// The kernel's notifications; after an overflow of their socket everything is read anew.
+    fn read_notices(&mut self) {
+        let notices = std::mem::take(&mut self.kernel.notices);
+        let Some(process) = &mut self.process else { return };
+        process.overflow |= !notices.is_empty() && process.inbox.len() + notices.len() > INBOX_MAX;
+        if !process.overflow {
+            process.inbox.extend(notices);
+        } else if process.inbox.len() < INBOX_MAX / 2 {
+            process.overflow = false;
+            let all = self.kernel.addresses.keys().filter_map(|address| self.kernel.host_address(*address)).collect();
+            process.inbox.push_back(Event::Addresses(all));
+            process.inbox.extend(self.kernel.links.values().cloned().map(Event::Link));
         }
     }
 

@@ -350,7 +350,7 @@ impl World {
         if self.plan.health {
             for vip in self.plan.vips.clone() {
                 let healthy = !self.ill.contains(&(node, vip));
-                self.hosts[node].push(Event::Health { vip, healthy });
+                self.hosts[node].command(Event::Health { vip, healthy });
             }
         }
         self.wake_soon(node);
@@ -360,7 +360,7 @@ impl World {
     pub fn stop(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         let wait = host.settings.drain + Duration::from_secs(2);
-        host.push(Event::Stop);
+        host.command(Event::Stop);
         if let Some(process) = &mut host.process {
             process.stopping = true;
         }
@@ -376,7 +376,7 @@ impl World {
         if !self.hosts[node].runs() {
             return self.after(PLANNER_MAX, Action::Leave(node, life));
         }
-        if self.watch.phase > Phase::Faults {
+        if self.watch.phase >= Phase::HandOver {
             self.watch.broken(left::RULE, self.step, self.at, format!("n{node} was asked to stop and never left"));
         }
         for vip in self.plan.vips.clone() {

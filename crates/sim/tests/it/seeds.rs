@@ -27,3 +27,11 @@ fn a_seed_means_the_same_every_time() {
         assert!(one.steps > 100, "seed {seed} does something");
     }
 }
+
+/// Seeds that once failed, beyond those of every run.
+#[test]
+fn what_once_failed_stays_mended() {
+    for seed in [958, 1_141, 10_193, 11_281] {
+        assert_eq!(run(Plan::new(seed), None, false).violation, None, "seed {seed}");
+    }
+}
