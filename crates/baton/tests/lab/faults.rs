@@ -29,10 +29,11 @@ fn strike(cluster: &mut Cluster, fault: Fault, victim: Option<usize>, most: Dura
         println!("{what}{}", if starved { ", on a starved machine" } else { "" });
         assert!(trial.most_answering() <= 1, "{what}: {} answered\n{}", trial.most_answering(), words(cluster));
         assert!(trial.recovered, "{what}: not well again\n{}", words(cluster));
-        if outage <= most && healed <= BUSY {
+        assert!(starved || outage <= most && healed <= BUSY, "{what}\n{}", words(cluster));
+        // What a starved machine shows is no measure of time; that nobody else answered and all is well again holds.
+        if !starved || run == RUNS {
             return trial;
         }
-        assert!(starved && run < RUNS, "{what}\n{}", words(cluster));
     }
     unreachable!("the last run returns or fails")
 }
@@ -111,10 +112,11 @@ pub(crate) fn a_rolling_restart_loses_hardly_a_connection() -> Result<(), Skippe
         let report = cluster.report(from, Instant::now());
         println!("{report:?}");
         assert!(report.answering.most <= 1, "{report:?}");
-        if report.client.outage <= Duration::from_millis(60) && report.client.failed <= 6 {
+        let smooth = report.client.outage <= Duration::from_millis(60) && report.client.failed <= 6;
+        assert!(smooth || starved(&report), "{report:?}\n{}", words(&cluster));
+        if smooth || run == RUNS {
             break;
         }
-        assert!(starved(&report) && run < RUNS, "{report:?}\n{}", words(&cluster));
     }
     Ok(())
 }
