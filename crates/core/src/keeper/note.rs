@@ -169,7 +169,7 @@ pub enum Note {
     },
     /// The configuration was changed.
     Configured {
-        /// The voters changed: this node votes again after its quiet time.
+        /// The voters changed: votes count only among nodes with the new list.
         voters_changed: bool,
     },
     /// Without a key the sources of datagrams are the only authentication. Said once.
@@ -251,7 +251,7 @@ impl fmt::Display for Note {
             Note::Adopted { from, voters } => write!(f, "adopted the list of {voters} voters of {from}"),
             Note::Configured { voters_changed: false } => f.write_str("the new configuration is in effect"),
             Note::Configured { voters_changed: true } => {
-                f.write_str("the new configuration is in effect; the voters changed, so this node is quiet for a while")
+                f.write_str("the new configuration is in effect; the voters changed: votes count among nodes with the same list")
             }
             Note::NoKey => f.write_str(
                 "no peerKey: only datagrams from the configured peers' addresses count, and whoever can forge those can take the address",
