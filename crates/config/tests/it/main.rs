@@ -5,6 +5,7 @@ mod compare;
 mod corpus;
 mod env;
 mod lint;
+mod manager;
 mod messages;
 mod outputs;
 mod properties;

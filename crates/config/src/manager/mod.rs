@@ -1,0 +1,66 @@
+//! kube-vip 1.x's way of being configured: flags, environment and file become [`ManagerSettings`].
+//!
+//! Precedence is what kube-vip's code does: environment over flag over file. Everything that is wrong is told at once.
+
+mod cloud;
+mod settings;
+mod settle;
+mod table;
+mod values;
+
+pub use cloud::{CloudSettings, Pools};
+pub use settings::*;
+pub use table::{GONE, Gone, SETTINGS, Setting};
+
+use crate::message::{Findings, Message};
+use settle::Settle;
+use values::Values;
+
+/// Settings that may be started with.
+#[derive(Clone, Debug)]
+pub struct LoadedManager {
+    /// What to do.
+    pub settings: ManagerSettings,
+    /// What is legal and probably not meant, or has no effect.
+    pub warnings: Vec<Message>,
+}
+
+/// Where flags, environment and file came from, for [`manager`].
+#[derive(Clone, Copy, Debug)]
+pub struct ManagerArgs<'a> {
+    /// Flags by name without dashes ([`SETTINGS`], [`GONE`]), in order; a later one wins. `--flag` alone is `true`.
+    pub flags: &'a [(String, String)],
+    /// Environment variables.
+    pub env: &'a [(String, String)],
+    /// Path and text of the file that [`manager_file`] names.
+    pub file: Option<(&'a str, &'a str)>,
+    /// The host's name.
+    pub host: &'a str,
+    /// `service` was typed, not `manager`.
+    pub service: bool,
+    /// `kube-vip` was typed: an unknown key of the file is only warned of.
+    pub kube_vip: bool,
+}
+
+/// The file that flags and environment name.
+#[must_use]
+pub fn manager_file(flags: &[(String, String)], env: &[(String, String)]) -> Option<String> {
+    let flag = flags.iter().rev().find(|(name, _)| name == "config-file");
+    let variable = env.iter().find(|(name, value)| name == "config_file" && !value.is_empty());
+    variable.or(flag).map(|(_, path)| path.clone()).filter(|path| !path.is_empty())
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+/// Everything that is wrong, and the warnings too.
+pub fn manager(args: &ManagerArgs<'_>) -> Result<LoadedManager, Vec<Message>> {
+    let mut found = Findings::default();
+    let values = Values::read(args.flags, args.env, args.file.map(|(_, text)| text), args.kube_vip, &mut found);
+    let pools = cloud::pools(args.env, &mut found);
+    let settings = Settle { values: &values, found: &mut found, service: args.service }.all(args.host, &pools);
+    values::without_effect(&values, &mut found);
+    let refused = found.refused();
+    let messages = found.finish(args.file);
+    if refused { Err(messages) } else { Ok(LoadedManager { settings, warnings: messages }) }
+}
