@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use baton_core::keeper::event::HostAddress;
-use baton_core::settings::{VIPS_MAX, Vip};
+use baton_core::settings::{Source, VIPS_MAX, Vip};
 
 use crate::keys::PRIORITY;
 use crate::message::Findings;
@@ -53,6 +53,7 @@ pub(crate) fn settle(root: &Item, voters: &Voters, host: &HostFacts, found: &mut
             prefix,
             interface: interface(at, ip, root, around, host, found),
             priority: priority(root, around),
+            source: Source::Peers,
         });
         own(at, ip, prefix, host, found);
     }

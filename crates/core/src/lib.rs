@@ -6,6 +6,7 @@
 pub mod balance;
 pub mod health;
 pub mod keeper;
+pub mod lease;
 pub mod settings;
 pub mod time;
 

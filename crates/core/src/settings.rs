@@ -6,6 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::lease::LeaseName;
+
 /// Everything that `baton start` does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -79,6 +81,18 @@ pub struct Vip {
     pub interface: String,
     /// This node's rank for it: higher is preferred. 100 unless asked otherwise.
     pub priority: u16,
+    /// What decides who holds it.
+    pub source: Source,
+}
+
+/// What decides who holds an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The peers, by the quorum lease.
+    #[default]
+    Peers,
+    /// A Kubernetes Lease: who holds it holds all its addresses.
+    Lease(LeaseName),
 }
 
 /// A shared secret. Never printed.

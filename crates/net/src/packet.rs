@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use baton_core::keeper::Mac;
-use baton_core::settings::Vip;
+use baton_core::settings::{Source, Vip};
 use baton_wire::arp::{self, Arp};
 use baton_wire::ndp::{self, Ndp};
 use rustix::event::epoll;
@@ -217,7 +217,7 @@ fn open_on(interface: &str, protocol: u16, filter: &[SockFilter]) -> io::Result<
 
 fn plain_vip(address: IpAddr, interface: &str) -> Vip {
     let prefix = if address.is_ipv4() { 32 } else { 128 };
-    Vip { address, prefix, interface: interface.to_owned(), priority: 0 }
+    Vip { address, prefix, interface: interface.to_owned(), priority: 0, source: Source::Peers }
 }
 
 /// The interface routes IPv6 packets, so its advertisements carry the router flag.

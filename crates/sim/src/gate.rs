@@ -144,6 +144,7 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baton_core::settings::Source;
     use std::net::{IpAddr, Ipv4Addr};
 
     const MS: Duration = Duration::from_millis(1);
@@ -151,7 +152,7 @@ mod tests {
     const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
 
     fn vip() -> Vip {
-        Vip { address: VIP, prefix: 32, interface: "eth0".into(), priority: 100 }
+        Vip { address: VIP, prefix: 32, interface: "eth0".into(), priority: 100, source: Source::Peers }
     }
 
     /// Performs an operation with a pause before each of its steps. Gives the end of the gate that it leaves.

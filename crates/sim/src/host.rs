@@ -383,6 +383,7 @@ impl Host {
                 }
             }
             Effect::Probe { vip } => out.push(Output::Probe(vip.address)),
+            Effect::Gates { .. } | Effect::Unguard { .. } | Effect::Lease { .. } | Effect::Leading { .. } => {}
             Effect::Holding { .. } | Effect::Note(_) => {}
             Effect::Remember(marker) => out.push(Output::Remember(marker)),
             Effect::Stopped => {

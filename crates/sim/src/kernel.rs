@@ -227,6 +227,7 @@ impl Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baton_core::settings::Source;
     use std::net::Ipv4Addr;
 
     const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
@@ -237,7 +238,7 @@ mod tests {
     }
 
     fn vip() -> Vip {
-        Vip { address: VIP, prefix: 32, interface: "eth0".into(), priority: 100 }
+        Vip { address: VIP, prefix: 32, interface: "eth0".into(), priority: 100, source: Source::Peers }
     }
 
     #[test]

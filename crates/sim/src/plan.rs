@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use baton_core::keeper::Mac;
-use baton_core::settings::{Key, Ownership, Peer, Vip};
+use baton_core::settings::{Key, Ownership, Peer, Source, Vip};
 
 use crate::clock::Clock;
 use crate::faults::Mix;
@@ -211,6 +211,7 @@ fn machine(id: usize, size: usize, vips: &[IpAddr], shared: &Ownership, tick: Du
         prefix: if address.is_ipv4() { 32 } else { 128 },
         interface: interface.into(),
         priority: 100,
+        source: Source::Peers,
     };
     let settings = Ownership {
         node: format!("n{id}"),

@@ -54,6 +54,11 @@ impl Thread {
             Effect::Announce { vip } if !self.world.gates.may_announce(&vip) => {}
             Effect::Announce { vip } => self.on_link("announcing", &vip, |packet, vip| packet.announce(vip)),
             Effect::Probe { vip } => self.on_link("probing", &vip, |packet, vip| packet.probe(vip)),
+            Effect::Gates { vips, op } => {
+                let done = vips.iter().map(|vip| (vip.address, self.gate(vip, op))).collect();
+                return Some(Event::Gates { done });
+            }
+            Effect::Unguard { .. } | Effect::Lease { .. } | Effect::Leading { .. } => {}
             Effect::Holding { vip, holding } => self.reports.send(Report::Holding(vip, holding)),
             Effect::Remember(marker) => self.reports.send(Report::Remember(marker)),
             Effect::Note(note) => self.reports.send(Report::Note(note)),

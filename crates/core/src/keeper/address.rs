@@ -31,11 +31,12 @@ pub(crate) fn lifetime(lease: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Source;
     use proptest::prelude::*;
 
     fn vip() -> Vip {
         let address = "10.0.0.100".parse().expect("it is one");
-        Vip { address, prefix: 32, interface: "eth0".into(), priority: 100 }
+        Vip { address, prefix: 32, interface: "eth0".into(), priority: 100, source: Source::Peers }
     }
 
     fn ours() -> HostAddress {

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::note::Note;
+use crate::lease::{LeaseName, LeaseOp, LeaseRecord, LeaseReply, LeaseSettings};
 use crate::settings::{Ownership, Vip};
 use crate::time::Time;
 
@@ -108,8 +109,45 @@ pub enum Event {
         /// Every listener is there and has a backend that passes this node's own checks.
         healthy: bool,
     },
-    /// New settings (already checked).
+    /// What [`Effect::Gates`] achieved, for each of its addresses.
+    Gates {
+        /// Addresses and results.
+        done: Vec<(IpAddr, GateDone)>,
+    },
+    /// New settings (already checked). Addresses that hang on Leases are not among them: they come and go one by one.
     Configure(Ownership),
+    /// An address is to be kept from now on, or kept otherwise than before.
+    Put(Vip),
+    /// An address is not to be kept any more: it is given up, drained and removed.
+    Withdraw(IpAddr),
+    /// Campaign for a Lease from now on, or with other settings than before.
+    Campaign(LeaseSettings),
+    /// Give a Lease up in good order, and campaign for it no more.
+    Resign(LeaseName),
+    /// This node is not fit to hold a Lease, or is again (the API server next to it is down while another one answers,
+    /// say): while it is not, it gives it up in good order and does not campaign.
+    Yield {
+        /// The Lease.
+        lease: LeaseName,
+        /// Not fit.
+        ill: bool,
+    },
+    /// A watch or a list showed a Lease.
+    LeaseSeen {
+        /// Which one.
+        name: LeaseName,
+        /// Its record and `resourceVersion`; `None`: there is none.
+        state: Option<(LeaseRecord, String)>,
+    },
+    /// What came of [`Effect::Lease`].
+    LeaseReplied {
+        /// Which Lease.
+        name: LeaseName,
+        /// The number of the request.
+        request: u64,
+        /// The reply.
+        reply: LeaseReply,
+    },
     /// Hand over what is held, then leave.
     Stop,
 }
@@ -191,12 +229,24 @@ pub enum Effect {
         /// What to do.
         op: GateOp,
     },
-    /// Refresh the set of guarded addresses (elements with a timeout).
+    /// Operate the gates of several addresses, in as few batches as possible; answered by [`Event::Gates`].
+    Gates {
+        /// The addresses and their interfaces.
+        vips: Vec<Vip>,
+        /// What to do.
+        op: GateOp,
+    },
+    /// Guard these addresses, or guard them longer (elements with a timeout).
     Guard {
-        /// All configured addresses.
+        /// The addresses.
         vips: Vec<Vip>,
         /// How long they are guarded from now.
         timeout: Duration,
+    },
+    /// An address is kept no more and gone from the host: it needs no guard.
+    Unguard {
+        /// The address.
+        vip: Vip,
     },
     /// Add the address, or refresh its lifetime; answered by [`Event::AddressPut`].
     PutAddress {
@@ -230,6 +280,25 @@ pub enum Effect {
         vip: IpAddr,
         /// Its state.
         holding: Holding,
+    },
+    /// Send a request about a Lease; answered by [`Event::LeaseReplied`]. The first one about a Lease is always
+    /// [`LeaseOp::Get`]: from then on it is to be watched.
+    Lease {
+        /// Which one.
+        name: LeaseName,
+        /// Its number, to be repeated in the answer.
+        request: u64,
+        /// What to ask.
+        op: LeaseOp,
+    },
+    /// Who holds a Lease has changed, as far as this node knows.
+    Leading {
+        /// Which one.
+        name: LeaseName,
+        /// Until when this node may act on it, unless renewed; `None`: it may not.
+        until: Option<Time>,
+        /// `holderIdentity`; empty: nobody.
+        holder: String,
     },
     /// Write a marker, soon: nothing waits for it. The driver writes [`Marker::LongestLease`] on its own account, too,
     /// before it makes a keeper (the longer of the old marker and the settings; the protocol's bound when there was

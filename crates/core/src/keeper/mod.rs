@@ -160,6 +160,19 @@ impl Keeper {
             }
             Event::Gate { vip, done } => self.with(now, late, vip, out, &mut post, |g, cx| g.gate_done(cx, done)),
             Event::Claimed { vip, mac } => self.with(now, late, vip, out, &mut post, |g, cx| g.claimed(cx, mac)),
+            Event::Gates { done } => {
+                for (vip, done) in done {
+                    self.with(now, late, vip, out, &mut post, |g, cx| g.gate_done(cx, done));
+                }
+            }
+            Event::Put(vip) => self.replace(now, vip.address, Some(vip), out),
+            Event::Withdraw(address) => self.replace(now, address, None, out),
+            // No source of leadership is a Lease yet.
+            Event::Campaign(_)
+            | Event::Resign(_)
+            | Event::Yield { .. }
+            | Event::LeaseSeen { .. }
+            | Event::LeaseReplied { .. } => {}
             Event::AddressGone { interface, address } => {
                 self.with(now, late, address, out, &mut post, |g, cx| g.address_gone(cx, &interface));
             }
@@ -176,6 +189,15 @@ impl Keeper {
         self.flush(now, out);
         self.remember_transitions(now, &out[first_effect..]);
         self.leave_if_done(now, out);
+    }
+
+    /// One address is kept otherwise, or no more.
+    fn replace(&mut self, now: Time, address: IpAddr, vip: Option<crate::settings::Vip>, out: &mut Vec<Effect>) {
+        let mut settings = self.settings.clone();
+        settings.vips.retain(|v| v.address != address);
+        settings.vips.extend(vip);
+        settings.vips.sort_by_key(|v| v.address);
+        self.configure(now, settings, out);
     }
 
     /// When [`Event::Tick`] is due.

@@ -1,7 +1,7 @@
 //! Scripts for the keeper: a few nodes, one clock, a perfect kernel; then what happens is read off the wire.
 
 use super::*;
-use crate::settings::{Peer, Vip};
+use crate::settings::{Peer, Source, Vip};
 
 const TICK: Duration = Duration::from_millis(4);
 
@@ -14,7 +14,7 @@ fn address(n: u8) -> SocketAddr {
 }
 
 fn vip() -> Vip {
-    Vip { address: [10, 0, 0, 100].into(), prefix: 32, interface: "eth0".into(), priority: 100 }
+    Vip { address: [10, 0, 0, 100].into(), prefix: 32, interface: "eth0".into(), priority: 100, source: Source::Peers }
 }
 
 fn ownership(n: u8, voters: &[u8]) -> Ownership {
@@ -130,6 +130,7 @@ impl Lab {
             Effect::Stopped => {
                 self.stopped.insert(n);
             }
+            Effect::Gates { .. } | Effect::Unguard { .. } | Effect::Lease { .. } | Effect::Leading { .. } => {}
             Effect::Guard { .. } | Effect::Probe { .. } | Effect::Holding { .. } | Effect::Remember(_) => {}
         }
     }

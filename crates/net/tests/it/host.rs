@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use baton_core::settings::Vip;
+use baton_core::settings::{Source, Vip};
 
 /// Set in the process that runs a test inside of its namespaces.
 const INSIDE: &str = "BATON_NET_TEST_INSIDE";
@@ -158,7 +158,13 @@ pub(crate) fn succeeds(command: &str) -> bool {
 
 pub(crate) fn vip(address: &str) -> Vip {
     let address: IpAddr = address.parse().expect("an address");
-    Vip { address, prefix: if address.is_ipv4() { 32 } else { 128 }, interface: "e0".to_owned(), priority: 100 }
+    Vip {
+        address,
+        prefix: if address.is_ipv4() { 32 } else { 128 },
+        interface: "e0".to_owned(),
+        priority: 100,
+        source: Source::Peers,
+    }
 }
 
 pub(crate) fn ms(milliseconds: u64) -> Duration {
