@@ -6,6 +6,7 @@ pub mod cli;
 pub mod daemon;
 pub mod demo;
 pub mod keeper;
+pub mod kube;
 pub mod log;
 pub mod markers;
 pub mod planner;

@@ -7,6 +7,7 @@ mod balancers;
 mod check;
 mod compare;
 mod keys;
+pub mod kubeconfig;
 pub mod manager;
 mod message;
 mod outside;

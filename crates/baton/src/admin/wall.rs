@@ -11,15 +11,27 @@ pub fn now() -> Duration {
 /// A time since the epoch in RFC 3339 form, UTC, with milliseconds.
 #[must_use]
 pub fn rfc3339(since_epoch: Duration) -> String {
+    format!("{}.{:03}Z", date_time(since_epoch), since_epoch.subsec_millis())
+}
+
+/// The same in whole seconds (Kubernetes' `Time`).
+#[must_use]
+pub fn seconds(since_epoch: Duration) -> String {
+    format!("{}Z", date_time(since_epoch))
+}
+
+/// The same with microseconds (Kubernetes' `MicroTime`).
+#[must_use]
+pub fn micros(since_epoch: Duration) -> String {
+    format!("{}.{:06}Z", date_time(since_epoch), since_epoch.subsec_micros())
+}
+
+fn date_time(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute) = (second / 3600, second / 60 % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{:03}Z",
-        second % 60,
-        since_epoch.subsec_millis()
-    )
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}", second % 60)
 }
 
 /// Year, month and day of a number of days since 1970-01-01: whole cycles of 400 years, then years that begin in March,
@@ -47,5 +59,10 @@ mod tests {
         check(951_782_400_000, "2000-02-29T00:00:00.000Z");
         check(1_709_164_800_000, "2024-02-29T00:00:00.000Z");
         check(1_795_262_399_001, "2026-11-21T11:59:59.001Z");
+        let at = Duration::from_micros(1_795_262_399_000_012);
+        assert_eq!(
+            (micros(at).as_str(), seconds(at).as_str()),
+            ("2026-11-21T11:59:59.000012Z", "2026-11-21T11:59:59Z")
+        );
     }
 }

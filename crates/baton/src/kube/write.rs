@@ -1,0 +1,245 @@
+//! Writes: an edit is read, changed and replaced under its `resourceVersion`, on the untyped object, again and again until
+//! it is done. One queue for all, every object in it once, so a busy one never starves the others.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::client::Client;
+use super::error::Error;
+use super::resource::ObjectRef;
+use super::retry::Backoff;
+
+/// Edits that are under way at once.
+const PARALLEL: usize = 16;
+/// Edits that are begun in a second, and how many may have been saved up.
+const RATE: f64 = 200.0;
+const BURST: f64 = 400.0;
+/// Conflicts in a row after which an edit goes back to the end of the queue.
+const CONFLICTS: u32 = 5;
+/// Results that wait for their reader.
+const RESULTS: usize = 256;
+
+/// What an edit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The object differs now.
+    Yes,
+    /// It was as wanted.
+    No,
+}
+
+/// Makes an object as it should be. Called with what the server has, as often as it takes.
+pub type Edit = Box<dyn FnMut(&mut Value) -> Changed + Send>;
+
+/// What became of an edit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The object.
+    pub object: ObjectRef,
+    /// Of the object itself, or of this subresource.
+    pub subresource: Option<&'static str>,
+    /// Whether it had to be changed, or why that cannot be done. What passes is not told but tried again.
+    pub result: Result<Changed, Error>,
+}
+
+/// Takes edits. Clones share the queue.
+#[derive(Clone)]
+pub struct Writer(Arc<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    object: ObjectRef,
+    subresource: Option<&'static str>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// In the order in which they came.
+    ready: VecDeque<Key>,
+    /// What was tried and failed, until its time comes.
+    later: BTreeMap<(Instant, Key), ()>,
+    edits: BTreeMap<Key, Entry>,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// By purpose: a newer edit for the same purpose takes the place of the older.
+    edits: BTreeMap<&'static str, Edit>,
+    backoff: Backoff,
+    /// It is in `ready` or `later`, or being worked on (and then its edits are taken out).
+    queued: bool,
+}
+
+impl Writer {
+    /// Starts the queue. Results must be read.
+    #[must_use]
+    pub fn start(client: Client) -> (Writer, mpsc::Receiver<Written>) {
+        let (sender, results) = mpsc::channel(RESULTS);
+        let queue = Arc::new(Queue::default());
+        let work = Work { client, queue: Arc::clone(&queue), sender };
+        tokio::spawn(work.run());
+        (Writer(queue), results)
+    }
+
+    /// Wants an object to be edited. An edit of the same object for the same `purpose` that still waits is forgotten.
+    pub fn edit(
+        &self,
+        object: ObjectRef,
+        subresource: Option<&'static str>,
+        purpose: &'static str,
+        edit: impl FnMut(&mut Value) -> Changed + Send + 'static,
+    ) {
+        let key = Key { object, subresource };
+        let mut waiting = self.0.lock();
+        let entry = waiting.edits.entry(key.clone()).or_default();
+        entry.edits.insert(purpose, Box::new(edit));
+        if !entry.queued {
+            entry.queued = true;
+            waiting.ready.push_back(key);
+        }
+        drop(waiting);
+        self.0.wake.notify_one();
+    }
+
+    /// Edits that are not done.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.lock().edits.len()
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Work {
+    client: Client,
+    queue: Arc<Queue>,
+    sender: mpsc::Sender<Written>,
+}
+
+/// What a worker takes, and gives back if it is not done.
+struct Job {
+    key: Key,
+    edits: BTreeMap<&'static str, Edit>,
+}
+
+impl Work {
+    async fn run(self) {
+        let mut workers: JoinSet<(Job, Result<Changed, Error>)> = JoinSet::new();
+        let (mut tokens, mut counted) = (BURST, Instant::now());
+        loop {
+            let now = Instant::now();
+            tokens = (tokens + now.duration_since(counted).as_secs_f64() * RATE).min(BURST);
+            counted = now;
+            let has_room = workers.len() < PARALLEL;
+            let (job, mut until) = if has_room && tokens >= 1.0 { self.next(now) } else { (None, None) };
+            if let Some(job) = job {
+                tokens -= 1.0;
+                let client = self.client.clone();
+                workers.spawn(async move { perform(&client, job).await });
+                continue;
+            }
+            if has_room && tokens < 1.0 {
+                until = Some(now + Duration::from_secs_f64((1.0 - tokens) / RATE));
+            }
+            let rest = async {
+                match until {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(done) = workers.join_next() => {
+                    if let Ok((job, result)) = done { self.done(job, result).await }
+                }
+                () = rest => {}
+                () = self.queue.wake.notified(), if has_room => {}
+                () = self.sender.closed() => return,
+            }
+        }
+    }
+
+    /// The next job, or when there will be one.
+    fn next(&self, now: Instant) -> (Option<Job>, Option<Instant>) {
+        let mut waiting = self.queue.lock();
+        while waiting.later.first_key_value().is_some_and(|((at, _), ())| *at <= now) {
+            if let Some(((_, key), ())) = waiting.later.pop_first() {
+                waiting.ready.push_back(key);
+            }
+        }
+        let until = waiting.later.first_key_value().map(|((at, _), ())| *at);
+        let Some(key) = waiting.ready.pop_front() else { return (None, until) };
+        let edits = waiting.edits.get_mut(&key).map(|entry| std::mem::take(&mut entry.edits)).unwrap_or_default();
+        (Some(Job { key, edits }), until)
+    }
+
+    async fn done(&self, job: Job, result: Result<Changed, Error>) {
+        let Job { key, edits } = job;
+        let again = match &result {
+            Err(error @ Error::Conflict(_)) => Some(error),
+            Err(error) if error.is_passing() => Some(error),
+            _ => None,
+        };
+        {
+            let mut waiting = self.queue.lock();
+            let Some(entry) = waiting.edits.get_mut(&key) else { return };
+            if let Some(error) = again {
+                for (purpose, edit) in edits {
+                    entry.edits.entry(purpose).or_insert(edit);
+                }
+                let at = Instant::now() + entry.backoff.after(error);
+                waiting.later.insert((at, key), ());
+                return;
+            }
+            entry.backoff.reset();
+            if entry.edits.is_empty() {
+                waiting.edits.remove(&key);
+            } else {
+                waiting.ready.push_back(key.clone());
+            }
+        }
+        // A reader that is gone ends the loop.
+        let _ = self.sender.send(Written { object: key.object, subresource: key.subresource, result }).await;
+    }
+}
+
+async fn perform(client: &Client, mut job: Job) -> (Job, Result<Changed, Error>) {
+    let mut conflicts = 0;
+    let result = loop {
+        match once(client, &mut job).await {
+            Err(Error::Conflict(_)) if conflicts < CONFLICTS => conflicts += 1,
+            result => break result,
+        }
+    };
+    (job, result)
+}
+
+async fn once(client: &Client, job: &mut Job) -> Result<Changed, Error> {
+    let path = job.key.object.path();
+    let mut object = client.get(&path).await?;
+    let mut changed = Changed::No;
+    for edit in job.edits.values_mut() {
+        if edit(&mut object) == Changed::Yes {
+            changed = Changed::Yes;
+        }
+    }
+    if changed == Changed::Yes {
+        client.put(&job.key.object.subresource(job.key.subresource), &object).await?;
+    }
+    Ok(changed)
+}
