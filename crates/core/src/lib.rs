@@ -7,6 +7,7 @@ pub mod balance;
 pub mod health;
 pub mod keeper;
 pub mod lease;
+pub mod services;
 pub mod settings;
 pub mod time;
 

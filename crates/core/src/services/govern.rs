@@ -1,0 +1,172 @@
+//! One address, one Lease: who governs an address that Services share, and when a change of the Lease is safe.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::ask::Refusal;
+use super::object::Key;
+use super::place::{Place, place};
+use super::state::{Entry, Services};
+use super::{Touched, Wanted};
+use crate::lease::LeaseName;
+use crate::time::Time;
+
+/// An address that at least one Service claims.
+#[derive(Debug, Default)]
+pub(super) struct Address {
+    /// The Services, oldest first (then by name). Never empty between two changes.
+    pub(super) claimants: BTreeSet<(Arc<str>, Key)>,
+    /// The Lease that governs it; `None` only while it is new.
+    pub(super) lease: Option<LeaseName>,
+    pub(super) wanted: Option<Wanted>,
+}
+
+impl Services {
+    pub(super) fn claim(&mut self, entry: &Entry) {
+        for address in &entry.claims {
+            let claimant = (entry.service.created.clone(), entry.service.key.clone());
+            self.addresses.entry(*address).or_default().claimants.insert(claimant);
+            self.dirty.insert(*address);
+        }
+    }
+
+    pub(super) fn unclaim(&mut self, entry: &Entry) {
+        for address in &entry.claims {
+            if let Some(known) = self.addresses.get_mut(address) {
+                known.claimants.remove(&(entry.service.created.clone(), entry.service.key.clone()));
+                self.dirty.insert(*address);
+            }
+        }
+    }
+
+    pub(super) fn touch_claimants(&self, address: IpAddr, touched: &mut Touched) {
+        let claimants = self.addresses.get(&address).into_iter().flat_map(|known| &known.claimants);
+        touched.services.extend(claimants.map(|(_, key)| key.clone()));
+    }
+
+    /// Decides anew about one address.
+    pub(super) fn refresh(&mut self, now: Time, address: IpAddr, touched: &mut Touched) {
+        let Some(known) = self.addresses.get_mut(&address) else { return };
+        let (lease_before, before) = (known.lease.take(), known.wanted.take());
+        let lease = self.governing(address);
+        if lease_before != lease {
+            if let Some(former) = lease_before.clone() {
+                self.leave(now, address, former);
+            }
+            if let Some(lease) = &lease {
+                self.former.remove(&(address, lease.clone()));
+            }
+        }
+        let after = lease.as_ref().and_then(|lease| self.decide(address, lease));
+        self.index(address, before.as_ref(), after.as_ref(), touched);
+        if before != after {
+            touched.addresses.insert(address);
+        }
+        if before != after || lease_before != lease {
+            self.touch_claimants(address, touched);
+        }
+        match (lease, self.addresses.get_mut(&address)) {
+            (Some(lease), Some(known)) => (known.lease, known.wanted) = (Some(lease), after),
+            _ => {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
+    /// The Lease that governs an address: the control plane's, or that of the oldest Service. `None`: nobody claims it.
+    fn governing(&self, address: IpAddr) -> Option<LeaseName> {
+        let (_, first) = self.addresses.get(&address)?.claimants.first()?;
+        let shared = self.options.control_plane.contains(&address);
+        let control_plane = self.options.control_plane_lease.as_ref().filter(|_| shared);
+        control_plane.or(self.services.get(first).map(|entry| &entry.lease)).cloned()
+    }
+
+    /// Whether and where the address is wanted here.
+    fn decide(&self, address: IpAddr, lease: &LeaseName) -> Option<Wanted> {
+        if !self.ready() || self.waits_for(address).is_some() {
+            return None;
+        }
+        let mut claimants = self.addresses.get(&address)?.claimants.iter();
+        let backed = claimants.any(|(_, key)| {
+            let service = self.service(key);
+            service.is_some_and(|service| self.backing(key).allows(service))
+        });
+        let Place { interface, prefix, .. } = self.place(address).filter(|_| backed)?.ok()?;
+        Some(Wanted { address, prefix, interface, lease: lease.clone() })
+    }
+
+    /// Where an address goes here: as the Service says that governs it, so that all nodes agree.
+    pub(super) fn place(&self, address: IpAddr) -> Option<Result<Place, Refusal>> {
+        let (_, first) = self.addresses.get(&address)?.claimants.first()?;
+        Some(place(self.service(first)?, address, &self.options, &self.host))
+    }
+
+    /// The Lease by which another node may still hold the address.
+    pub(super) fn waits_for(&self, address: IpAddr) -> Option<&LeaseName> {
+        let mut former = self.former.range((address, LeaseName::default())..);
+        former.next().map(|((of, lease), _)| (of, lease)).filter(|(of, _)| **of == address).map(|(_, lease)| lease)
+    }
+
+    /// An address ceases to be governed by a Lease. Whoever holds it may not have heard of that yet: cut off from the
+    /// API, he goes on until his Lease ends. So the next one waits for the end, unless it is this node that holds it.
+    fn leave(&mut self, now: Time, address: IpAddr, lease: LeaseName) {
+        let mine = self.holders.get(&lease).is_some_and(|holder| *holder == self.options.node);
+        if !mine && self.listed() {
+            self.former.insert((address, lease), now + self.options.lease_duration);
+        }
+    }
+
+    pub(super) fn hold_lease(&mut self, name: LeaseName, holder: Arc<str>, touched: &mut Touched) {
+        if holder.is_empty() || holder == self.options.node {
+            let over: Vec<_> = self.former.keys().filter(|(_, lease)| *lease == name).cloned().collect();
+            self.end_wait(over);
+        }
+        if self.holders.get(&name) == Some(&holder) {
+            return;
+        }
+        if name == self.options.lease {
+            // What its holder tells about refused Services is to be told by the new one.
+            touched.services.extend(self.services.keys().cloned());
+        }
+        if holder.is_empty() {
+            self.holders.remove(&name);
+        } else {
+            self.holders.insert(name, holder);
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Time) {
+        let over: Vec<_> = self.former.iter().filter(|(_, until)| **until <= now).map(|(key, _)| key.clone()).collect();
+        self.end_wait(over);
+    }
+
+    fn end_wait(&mut self, over: Vec<(IpAddr, LeaseName)>) {
+        for key in over {
+            self.former.remove(&key);
+            self.dirty.insert(key.0);
+        }
+    }
+
+    fn index(&mut self, address: IpAddr, before: Option<&Wanted>, after: Option<&Wanted>, touched: &mut Touched) {
+        if before.map(|wanted| &wanted.lease) == after.map(|wanted| &wanted.lease) {
+            return;
+        }
+        if let Some(Wanted { lease, .. }) = before
+            && let Some(addresses) = self.leases.get_mut(lease)
+        {
+            addresses.remove(&address);
+            if addresses.is_empty() {
+                self.leases.remove(lease);
+                touched.leases.insert(lease.clone());
+            }
+        }
+        if let Some(Wanted { lease, .. }) = after {
+            let addresses = self.leases.entry(lease.clone()).or_default();
+            if addresses.is_empty() {
+                touched.leases.insert(lease.clone());
+            }
+            addresses.insert(address);
+        }
+    }
+}
