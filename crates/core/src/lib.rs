@@ -5,6 +5,7 @@
 
 pub mod balance;
 pub mod health;
+pub mod ipam;
 pub mod keeper;
 pub mod lease;
 pub mod services;
