@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{debian, process};
+use crate::{debian, kubernetes, process};
 
 /// The release of cargo-deny that `ci` installs where there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -10,6 +10,11 @@ const CARGO_DENY: &str = "0.20.2";
 /// Every test of every crate, after the set-up that they need.
 pub(crate) fn test(args: &[String]) -> Result<()> {
     debian::set_up()?;
+    let mut packages =
+        args.windows(2).filter(|pair| pair[0] == "-p" || pair[0] == "--package").map(|pair| pair[1].as_str());
+    if packages.clone().next().is_none() || packages.any(|package| package == "baton") {
+        kubernetes::set_up()?;
+    }
     let mut cargo = process::cargo();
     cargo.args(["test", "--locked", "--no-fail-fast"]);
     if !args.iter().any(|arg| arg == "-p" || arg.starts_with("--package")) {

@@ -6,6 +6,7 @@ mod debian;
 mod dist;
 #[cfg(test)]
 mod documents;
+mod kubernetes;
 mod process;
 #[cfg(test)]
 mod tidy;

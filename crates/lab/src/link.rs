@@ -169,16 +169,27 @@ impl Links {
 
     /// A route to everywhere through `gateway`.
     pub fn add_default_route(&mut self, gateway: IpAddr) -> io::Result<()> {
+        let everywhere = if gateway.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        self.add_route(everywhere, 0, gateway)
+    }
+
+    /// A route to a network through `gateway`.
+    pub fn add_route(&mut self, network: IpAddr, prefix: u8, gateway: IpAddr) -> io::Result<()> {
+        let address = |address| match address {
+            IpAddr::V4(v4) => RouteAddress::Inet(v4),
+            IpAddr::V6(v6) => RouteAddress::Inet6(v6),
+        };
         let mut route = RouteMessage::default();
         route.header.address_family = family(gateway);
+        route.header.destination_prefix_length = prefix;
         route.header.table = RouteHeader::RT_TABLE_MAIN;
         route.header.protocol = RouteProtocol::Static;
         route.header.scope = RouteScope::Universe;
         route.header.kind = RouteType::Unicast;
-        route.attributes.push(RouteAttribute::Gateway(match gateway {
-            IpAddr::V4(v4) => RouteAddress::Inet(v4),
-            IpAddr::V6(v6) => RouteAddress::Inet6(v6),
-        }));
+        if prefix > 0 {
+            route.attributes.push(RouteAttribute::Destination(address(network)));
+        }
+        route.attributes.push(RouteAttribute::Gateway(address(gateway)));
         self.request(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_REPLACE)
     }
 

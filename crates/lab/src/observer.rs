@@ -94,9 +94,15 @@ pub struct Observer {
 impl Observer {
     /// Asks for each of `addresses`, on ports yet to be named.
     pub fn start(addresses: &[IpAddr]) -> io::Result<Observer> {
+        Observer::every(addresses, INTERVAL)
+    }
+
+    /// The same at another pace: hundreds of addresses are not asked for every two milliseconds.
+    pub fn every(addresses: &[IpAddr], interval: Duration) -> io::Result<Observer> {
         let shared = Arc::new(Shared::default());
         let (state, addresses) = (Arc::clone(&shared), addresses.to_vec());
-        let thread = thread::Builder::new().name("observer".to_owned()).spawn(move || observe(&addresses, &state))?;
+        let work = move || observe(&addresses, interval, &state);
+        let thread = thread::Builder::new().name("observer".to_owned()).spawn(work)?;
         Ok(Observer { shared, thread: Some(thread) })
     }
 
@@ -239,13 +245,13 @@ fn packet_socket(port: &Port) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn observe(addresses: &[IpAddr], shared: &Shared) {
+fn observe(addresses: &[IpAddr], interval: Duration, shared: &Shared) {
     let mut next = Instant::now();
     for round in 0u32.. {
         for (place, address) in addresses.iter().enumerate() {
             ask(*address, number(round, place, addresses.len()), shared);
         }
-        next = (next + INTERVAL).max(Instant::now());
+        next = (next + interval).max(Instant::now());
         loop {
             listen(next.saturating_duration_since(Instant::now()), addresses, shared);
             if shared.stop.load(Ordering::Relaxed) {
