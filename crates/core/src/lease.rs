@@ -69,6 +69,17 @@ pub enum LeaseOp {
     },
 }
 
+/// A request on its way to whoever sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRequest {
+    /// Which Lease.
+    pub name: LeaseName,
+    /// Its number, to be repeated in the answer.
+    pub request: u64,
+    /// What to ask.
+    pub op: LeaseOp,
+}
+
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseReply {

@@ -363,7 +363,10 @@ impl Host {
                 if self.refused() != Some(false) {
                     self.kernel.guard(now, &vips, timeout);
                 }
-                self.guard = Some((vips, timeout));
+                let before = self.guard.take().map(|(vips, _)| vips).unwrap_or_default();
+                let others = before.into_iter().filter(|b| vips.iter().all(|v| v.address != b.address));
+                let all = others.chain(vips.iter().cloned()).collect();
+                self.guard = Some((all, timeout));
             }
             Effect::PutAddress { vip, valid } => {
                 self.counts.put += 1;
@@ -383,7 +386,20 @@ impl Host {
                 }
             }
             Effect::Probe { vip } => out.push(Output::Probe(vip.address)),
-            Effect::Gates { .. } | Effect::Unguard { .. } | Effect::Lease { .. } | Effect::Leading { .. } => {}
+            Effect::Gates { vips, op } => {
+                // One batch or many: what may happen between two of them is the harder case.
+                if let Some(process) = &mut self.process {
+                    let each = vips.into_iter().rev().map(|vip| (Effect::Gate { vip, op }, decided));
+                    each.for_each(|gate| process.work.push_front(gate));
+                }
+            }
+            Effect::Unguard { vip } => {
+                self.kernel.guards.remove(&vip.address);
+                if let Some((vips, _)) = &mut self.guard {
+                    vips.retain(|v| v.address != vip.address);
+                }
+            }
+            Effect::Lease { .. } | Effect::Leading { .. } => {}
             Effect::Holding { .. } | Effect::Note(_) => {}
             Effect::Remember(marker) => out.push(Output::Remember(marker)),
             Effect::Stopped => {

@@ -77,7 +77,8 @@ pub struct Address {
     pub holder_name: Option<String>,
     /// Time until the hold (or the grant to the holder) ends unless it is renewed.
     pub remaining_ms: Option<u64>,
-    /// Which promise applies while it is held here: `quorum-fenced`, `quorum-unfenced`, `alone` or `single-node`.
+    /// Which promise applies while it is held here: `quorum-fenced`, `quorum-unfenced`,
+    /// `lease-fenced`, `lease-unfenced`, `alone` or `single-node`.
     pub guarantee: String,
     /// Every listener on it is there and has a backend that passes this node's checks.
     pub healthy: bool,
@@ -258,6 +259,8 @@ fn address(v: &VipStatus, names: &Names<'_>, now: Time) -> Address {
         guarantee: match v.guarantee {
             Guarantee::QuorumFenced => "quorum-fenced",
             Guarantee::QuorumUnfenced => "quorum-unfenced",
+            Guarantee::LeaseFenced => "lease-fenced",
+            Guarantee::LeaseUnfenced => "lease-unfenced",
             Guarantee::Alone => "alone",
             Guarantee::SingleNode => "single-node",
         }
@@ -378,6 +381,7 @@ pub(crate) mod tests {
             role: Role::Holder,
             holder: Some(socket("10.0.0.1:10000")),
             until: Some(now + Duration::from_millis(390)),
+            lease: None,
             guarantee: Guarantee::QuorumFenced,
             healthy: true,
             stranger: None,

@@ -100,6 +100,8 @@ fn guarantee(a: &Address) -> String {
     match a.guarantee.as_str() {
         "quorum-fenced" => "majority, ended by the kernel",
         "quorum-unfenced" => "majority, ended by this process only",
+        "lease-fenced" => "Lease, ended by the kernel",
+        "lease-unfenced" => "Lease, ended by this process only",
         "alone" => "none: startAsLeader",
         "single-node" => "single node: nobody is asked",
         other => other,

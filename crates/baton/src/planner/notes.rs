@@ -50,6 +50,7 @@ fn name(note: &Note) -> &'static str {
         Note::Voting { .. } => "voting",
         Note::Adopted { .. } => "adopted",
         Note::Configured { .. } => "configured",
+        Note::LeaseTrouble { .. } => "lease-trouble",
         Note::NoKey => "no-key",
     }
 }

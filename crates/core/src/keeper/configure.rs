@@ -1,6 +1,7 @@
 //! A new configuration: the difference is applied, nothing else moves. And the snapshot for people.
 
-use super::group::{Group, Hold};
+use super::group::Group;
+use super::place::{Hold, Place};
 use super::status::{Guarantee, PeerStatus, Role, Status, VipStatus};
 use super::{Effect, Keeper, Note, Ownership, Time};
 use std::net::SocketAddr;
@@ -34,13 +35,19 @@ impl Keeper {
 
     fn configure_vips(&mut self, now: Time) {
         for (address, g) in &mut self.groups {
-            g.removed = !self.settings.vips.iter().any(|v| v.address == *address);
+            g.place.removed = !self.settings.vips.iter().any(|v| v.address == *address);
         }
         for vip in &self.settings.vips {
-            let g = self.groups.entry(vip.address).or_insert_with(|| Group::new(vip.clone(), now, Time::ZERO));
-            g.vip.priority = vip.priority;
-            let moved = g.vip.interface != vip.interface || g.vip.prefix != vip.prefix;
-            g.successor_vip = moved.then(|| vip.clone());
+            let g = self.groups.entry(vip.address).or_insert_with(|| {
+                let inherited = self.inherited.remove(&vip.address).unwrap_or(Time::ZERO);
+                let mut group = Group::new(vip.clone(), now, inherited);
+                let found = self.strays.remove(&vip.address).unwrap_or_default();
+                found.into_iter().for_each(|a| group.place.address_put(a));
+                group
+            });
+            g.place.vip.priority = vip.priority;
+            let moved = g.place.vip.interface != vip.interface || g.place.vip.prefix != vip.prefix;
+            g.place.successor_vip = moved.then(|| vip.clone());
         }
     }
 
@@ -60,12 +67,8 @@ impl Keeper {
             stopping: self.stopping,
             voters: self.voters.len(),
             lease: self.lease(),
-            vips: self
-                .groups
-                .values()
-                .filter(|g| !g.removed || g.hold != Hold::None)
-                .map(|g| self.vip(now, g))
-                .collect(),
+            vips: self.vips(now),
+            leases: self.leased.campaigns.iter().map(|(name, c)| c.status(now, name)).collect(),
             peers: self.voters.list().iter().filter_map(|v| self.peer(v)).collect(),
             transitions: self.transitions.iter().cloned().collect(),
             dropped: self.dropped.clone(),
@@ -74,38 +77,50 @@ impl Keeper {
         }
     }
 
-    fn vip(&self, now: Time, g: &Group) -> VipStatus {
-        let role = match g.hold {
+    fn vips(&self, now: Time) -> Vec<VipStatus> {
+        let shown = |p: &Place| !p.removed || p.hold != Hold::None;
+        let groups = self.groups.values().filter(|g| shown(&g.place)).map(|g| {
+            let known = g.holder.filter(|(h, until)| now < *until && *h != self.me);
+            VipStatus { healthy: g.healthy, ..self.vip(now, &g.place, known) }
+        });
+        let leased = self.leased.places.values().filter(|t| shown(&t.place)).map(|t| VipStatus {
+            lease: Some(t.lease.clone()),
+            guarantee: if self.settings.fence { Guarantee::LeaseFenced } else { Guarantee::LeaseUnfenced },
+            ..self.vip(now, &t.place, None)
+        });
+        groups.chain(leased).collect()
+    }
+
+    fn vip(&self, now: Time, p: &Place, known: Option<(SocketAddr, Time)>) -> VipStatus {
+        let role = match p.hold {
             Hold::Held { .. } | Hold::Shutting { .. } => Role::Holder,
             Hold::Draining { .. } => Role::Draining,
-            Hold::None | Hold::Opening { .. } if self.may_hold(now, g) => Role::Standby,
+            Hold::None | Hold::Opening { .. } if self.may_hold(now, p) => Role::Standby,
             Hold::None | Hold::Opening { .. } => Role::Ineligible,
         };
-        let (holder, until) = match g.hold {
+        let (holder, until) = match p.hold {
             Hold::Held { end, .. } | Hold::Shutting { end, .. } => (Some(self.me), Some(end)),
-            _ => {
-                let known = g.holder.filter(|(h, until)| now < *until && *h != self.me);
-                (known.map(|(h, _)| h), known.map(|(_, until)| until))
-            }
+            _ => (known.map(|(h, _)| h), known.map(|(_, until)| until)),
         };
         VipStatus {
-            address: g.vip.address,
-            interface: g.vip.interface.clone(),
+            address: p.vip.address,
+            interface: p.vip.interface.clone(),
+            lease: None,
             role,
             holder: holder.filter(|h| h.port() != 0 || self.voters.len() > 1),
             until,
             guarantee: self.guarantee(),
-            healthy: g.healthy,
-            stranger: g.conflict.stranger(now),
-            gains: g.gains,
-            losses: g.losses,
+            healthy: true,
+            stranger: p.conflict.stranger(now),
+            gains: p.gains,
+            losses: p.losses,
         }
     }
 
-    fn may_hold(&self, now: Time, g: &Group) -> bool {
-        let link = self.links.get(&g.vip.interface).is_some_and(|l| l.up);
-        let stranger = g.conflict.stranger(now).is_some() && !self.settings.force;
-        !self.settings.witness && !self.stopping && link && !stranger && !g.removed
+    fn may_hold(&self, now: Time, p: &Place) -> bool {
+        let link = self.links.get(&p.vip.interface).is_some_and(|l| l.up);
+        let stranger = p.conflict.stranger(now).is_some() && !self.settings.force;
+        !self.settings.witness && !self.stopping && link && !stranger && !p.removed
     }
 
     fn guarantee(&self) -> Guarantee {

@@ -171,7 +171,7 @@ pub enum GateDone {
 }
 
 /// What to do with the two gates of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GateOp {
     /// Gain: add elements of two ticks, then renew both to `end`.
     Open {

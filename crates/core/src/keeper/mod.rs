@@ -9,13 +9,19 @@ mod announce;
 mod configure;
 mod conflict;
 mod context;
+mod dispute;
+mod elector;
 pub mod event;
 mod group;
+mod leased;
 pub mod note;
 mod peers;
+mod place;
 mod proposer;
 mod session;
 pub mod status;
+mod take;
+mod together;
 mod voters;
 
 pub use event::{Effect, Event, GateDone, GateOp, Holding, HostAddress, Link, Mac, Marker, Memory};
@@ -28,10 +34,11 @@ use std::time::Duration;
 
 use baton_wire::peer::Record;
 
-use crate::settings::{LEASE_MAX, LEASE_MIN, Ownership};
+use crate::settings::{LEASE_MAX, LEASE_MIN, Ownership, Source, Vip};
 use crate::time::Time;
 use context::{Context, To, random};
-use group::{Group, Hold};
+use group::Group;
+use leased::Leased;
 use session::Session;
 use voters::Voters;
 
@@ -63,6 +70,13 @@ pub struct Keeper {
     contact: Option<Time>,
     sessions: BTreeMap<SocketAddr, Session>,
     groups: BTreeMap<IpAddr, Group>,
+    leased: Leased,
+    /// Addresses whose source changed: put there when they are gone from where they were.
+    moving: BTreeMap<IpAddr, Vip>,
+    /// What the host has of addresses that are not kept.
+    strays: BTreeMap<IpAddr, Vec<HostAddress>>,
+    /// Gates of a predecessor whose addresses have not been named yet.
+    inherited: BTreeMap<IpAddr, Time>,
     links: BTreeMap<String, Link>,
     guard_at: Option<Time>,
     ran: Time,
@@ -82,20 +96,16 @@ impl Keeper {
         let me = settings.local.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         let voters = Voters::new(me, settings.peers.iter().map(|p| p.address));
         let sessions = settings.peers.iter().map(|p| (p.address, Session::new(p.address, p.id.clone()))).collect();
-        let open = |vip: IpAddr| memory.open_gates.iter().filter(move |(a, _)| *a == vip).map(|(_, left)| now + *left);
-        let mut groups: BTreeMap<IpAddr, Group> = settings
-            .vips
-            .iter()
-            .map(|v| (v.address, Group::new(v.clone(), now, open(v.address).max().unwrap_or(Time::ZERO))))
-            .collect();
-        for a in memory.addresses {
-            if let Some(g) = groups.get_mut(&a.address) {
-                g.address_put(a);
-            }
+        let mut inherited: BTreeMap<IpAddr, Time> = BTreeMap::new();
+        for (address, left) in &memory.open_gates {
+            let end = inherited.entry(*address).or_insert(Time::ZERO);
+            *end = (now + *left).max(*end);
         }
+        let mut group = |v: &Vip| Group::new(v.clone(), now, inherited.remove(&v.address).unwrap_or(Time::ZERO));
+        let groups: BTreeMap<IpAddr, Group> = settings.vips.iter().map(|v| (v.address, group(v))).collect();
         let mut rng = seed;
         let longest = memory.longest_lease.unwrap_or(LEASE_MAX).min(LEASE_MAX);
-        Keeper {
+        let mut keeper = Keeper {
             me,
             voting: false,
             voters,
@@ -115,6 +125,10 @@ impl Keeper {
             contact: None,
             sessions,
             groups,
+            leased: Leased::default(),
+            moving: BTreeMap::new(),
+            strays: BTreeMap::new(),
+            inherited,
             links: memory.links.into_iter().map(|l| (l.name.clone(), l)).collect(),
             guard_at: None,
             ran: now,
@@ -125,7 +139,9 @@ impl Keeper {
             lag: Duration::ZERO,
             lag_max: Duration::ZERO,
             settings,
-        }
+        };
+        memory.addresses.into_iter().for_each(|a| keeper.address_put(a));
+        keeper
     }
 
     /// One step: takes an event, appends what is to be done, in order.
@@ -139,65 +155,21 @@ impl Keeper {
         self.measure_lag(now);
         let late = now.since(self.ran) > self.settings.renewal * 2;
         self.ran = now;
-        match event {
-            Event::Tick => {}
-            Event::Datagram { from, bytes } => self.datagram(now, from, &bytes, out, &mut post),
-            Event::Configure(settings) => self.configure(now, settings, out),
-            Event::Stop => self.stopping = true,
-            Event::Link(link) => self.link(now, link, out),
-            Event::Rerouted { interface } => self.announce_on(now, |g| g.vip.interface == interface),
-            Event::Addresses(all) => {
-                for g in self.groups.values_mut() {
-                    g.actual.clear();
-                }
-                all.into_iter().for_each(|a| self.address_put(a));
-            }
-            Event::AddressPut(a) => self.address_put(a),
-            Event::Health { vip, healthy } => {
-                if let Some(g) = self.groups.get_mut(&vip) {
-                    g.health(now, healthy);
-                }
-            }
-            Event::Gate { vip, done } => self.with(now, late, vip, out, &mut post, |g, cx| g.gate_done(cx, done)),
-            Event::Claimed { vip, mac } => self.with(now, late, vip, out, &mut post, |g, cx| g.claimed(cx, mac)),
-            Event::Gates { done } => {
-                for (vip, done) in done {
-                    self.with(now, late, vip, out, &mut post, |g, cx| g.gate_done(cx, done));
-                }
-            }
-            Event::Put(vip) => self.replace(now, vip.address, Some(vip), out),
-            Event::Withdraw(address) => self.replace(now, address, None, out),
-            // No source of leadership is a Lease yet.
-            Event::Campaign(_)
-            | Event::Resign(_)
-            | Event::Yield { .. }
-            | Event::LeaseSeen { .. }
-            | Event::LeaseReplied { .. } => {}
-            Event::AddressGone { interface, address } => {
-                self.with(now, late, address, out, &mut post, |g, cx| g.address_gone(cx, &interface));
-            }
-        }
+        self.take(now, late, event, out, &mut post);
         self.contacts(now, out);
         self.settle(now, out);
         let all: Vec<IpAddr> = self.groups.keys().copied().collect();
         for vip in all {
             self.with(now, late, vip, out, &mut post, |g, cx| g.step(cx));
         }
+        self.on_leased(now, late, out, &mut post, Leased::step);
         self.majority(now, out);
         self.tell_states(now, late, out, &mut post);
         self.deliver(post);
         self.flush(now, out);
+        together::together(out, first_effect);
         self.remember_transitions(now, &out[first_effect..]);
         self.leave_if_done(now, out);
-    }
-
-    /// One address is kept otherwise, or no more.
-    fn replace(&mut self, now: Time, address: IpAddr, vip: Option<crate::settings::Vip>, out: &mut Vec<Effect>) {
-        let mut settings = self.settings.clone();
-        settings.vips.retain(|v| v.address != address);
-        settings.vips.extend(vip);
-        settings.vips.sort_by_key(|v| v.address);
-        self.configure(now, settings, out);
     }
 
     /// When [`Event::Tick`] is due.
@@ -210,7 +182,7 @@ impl Keeper {
         let sessions = self.sessions.values().map(|s| self.session_due(s));
         let quiet = (!self.voting || self.alone_possible()).then_some(self.quiet_until.max(self.ran + self.tick));
         let shut = (!self.voting && self.ran < self.gates_shut).then_some(self.gates_shut);
-        groups.chain(sessions).chain(quiet).chain(shut).chain(self.guard_at).min()
+        groups.chain(sessions).chain(quiet).chain(shut).chain(self.guard_at).chain(self.leased.deadline()).min()
     }
 
     /// Runs `f` on one address with its surroundings.
@@ -223,9 +195,37 @@ impl Keeper {
         post: &mut Vec<(To, Record)>,
         f: impl FnOnce(&mut Group, &mut Context<'_>),
     ) {
+        let mut groups = std::mem::take(&mut self.groups);
+        if let Some(group) = groups.get_mut(&vip) {
+            f(group, &mut self.context(now, late, out, post));
+        }
+        self.groups = groups;
+    }
+
+    /// Runs `f` on the Leases and their addresses with their surroundings.
+    fn on_leased<T>(
+        &mut self,
+        now: Time,
+        late: bool,
+        out: &mut Vec<Effect>,
+        post: &mut Vec<(To, Record)>,
+        f: impl FnOnce(&mut Leased, &mut Context<'_>) -> T,
+    ) -> T {
+        let mut leased = std::mem::take(&mut self.leased);
+        let result = f(&mut leased, &mut self.context(now, late, out, post));
+        self.leased = leased;
+        result
+    }
+
+    fn context<'a>(
+        &'a mut self,
+        now: Time,
+        late: bool,
+        out: &'a mut Vec<Effect>,
+        post: &'a mut Vec<(To, Record)>,
+    ) -> Context<'a> {
         let (lease, quorum) = (self.lease(), self.quorum());
-        let Some(group) = self.groups.get_mut(&vip) else { return };
-        let mut cx = Context {
+        Context {
             now,
             me: self.me,
             incarnation: self.incarnation,
@@ -245,8 +245,7 @@ impl Keeper {
             out,
             post,
             rng: &mut self.rng,
-        };
-        f(group, &mut cx);
+        }
     }
 
     /// The duration of a grant now: the smallest that all voters allow.
@@ -269,46 +268,29 @@ impl Keeper {
         if self.guard_at.is_some_and(|t| now < t) {
             return;
         }
-        let valid = address::lifetime(self.settings.lease);
-        self.guard_at = Some(now + valid / 2);
-        out.push(Effect::Guard { vips: self.settings.vips.clone(), timeout: valid * 2 });
+        let valid = self.guarded_for();
+        let leased = self.leased.places.values().map(|t| &t.place.vip);
+        let vips: Vec<Vip> = self.settings.vips.iter().chain(leased).cloned().collect();
+        self.guard_at = (!vips.is_empty()).then(|| now + valid / 4);
+        if !vips.is_empty() {
+            out.push(Effect::Guard { vips, timeout: valid });
+        }
         if self.settings.keys.is_empty() && self.voters.len() > 1 && !self.no_key_said {
             self.no_key_said = true;
             out.push(Effect::Note(Note::NoKey));
         }
     }
 
+    /// When an address's guard ends, the kernel has removed the address.
+    fn guarded_for(&self) -> Duration {
+        address::lifetime(self.settings.lease.max(self.leased.longest())) * 2
+    }
+
     fn measure_lag(&mut self, now: Time) {
-        if let Some(lag) = self.groups.values().filter_map(|g| g.renewal_lag(now)).max() {
+        let lag = self.groups.values().filter_map(|g| g.renewal_lag(now)).max().max(self.leased.lag.take());
+        if let Some(lag) = lag {
             self.lag = lag;
             self.lag_max = self.lag_max.max(lag);
-        }
-    }
-
-    fn link(&mut self, now: Time, link: Link, out: &mut Vec<Effect>) {
-        let up = link.up;
-        let name = link.name.clone();
-        let before = self.links.insert(name.clone(), link);
-        let used = self.groups.values().any(|g| g.vip.interface == name);
-        if !used || before.is_some_and(|b| b.up == up) {
-            return;
-        }
-        out.push(Effect::Note(Note::LinkChanged { interface: name.clone(), up }));
-        if up {
-            self.announce_on(now, |g| g.vip.interface == name);
-        }
-    }
-
-    /// Somebody may have a wrong idea of where the held addresses are.
-    fn announce_on(&mut self, now: Time, on: impl Fn(&Group) -> bool) {
-        for g in self.groups.values_mut().filter(|g| on(g) && matches!(g.hold, Hold::Held { .. })) {
-            g.announcer.burst(now);
-        }
-    }
-
-    fn address_put(&mut self, a: HostAddress) {
-        if let Some(g) = self.groups.get_mut(&a.address) {
-            g.address_put(a);
         }
     }
 
@@ -328,7 +310,7 @@ impl Keeper {
             && self.alone_possible()
             && now >= self.quiet_until
             && !self.sessions.values().any(heard)
-            && self.groups.values().all(|g| g.conflict.stranger(now).is_none())
+            && self.groups.values().all(|g| g.place.conflict.stranger(now).is_none())
         {
             self.alone = true;
         }
@@ -352,7 +334,7 @@ impl Keeper {
             return;
         }
         let majority = self.voters.majority();
-        let held = |g: &Group| matches!(g.hold, Hold::Held { .. });
+        let held = |g: &Group| g.place.held();
         let granted = |g: &Group| g.proposer.granted_by(now) >= majority;
         let every = self.groups.values().filter(|g| held(g)).all(granted);
         let some = self.groups.values().any(|g| held(g) && granted(g));
@@ -384,8 +366,13 @@ impl Keeper {
     }
 
     fn leave_if_done(&mut self, now: Time, out: &mut Vec<Effect>) {
-        self.groups.retain(|_, g| !(g.removed && g.finished(now)));
-        if self.stopping && self.groups.values().all(|g| g.hold == Hold::None && g.left()) {
+        let over = |_: &IpAddr, g: &mut Group| g.place.removed && g.finished(now);
+        for (_, g) in self.groups.extract_if(.., over) {
+            out.push(Effect::Unguard { vip: g.place.vip });
+        }
+        self.put_moved(now, out);
+        let left = self.groups.values().all(|g| g.place.left()) && self.leased.left(now);
+        if self.stopping && left {
             self.stopped = true;
             out.push(Effect::Stopped);
         }

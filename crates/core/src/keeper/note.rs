@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::event::Mac;
+use crate::lease::LeaseName;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +51,12 @@ pub enum Reason {
     Preempted,
     /// A stranger answers for it.
     Conflict,
+    /// The Lease was not renewed in time.
+    Unrenewed,
+    /// Another node has the Lease.
+    Taken,
+    /// This node is not fit to hold the Lease.
+    Yielded,
 }
 
 impl fmt::Display for Reason {
@@ -69,6 +76,9 @@ impl fmt::Display for Reason {
             Reason::Unhealthy => "no backend passes its checks here, but elsewhere some do",
             Reason::Preempted => "a node with a higher priority is ready",
             Reason::Conflict => "another host answers for it",
+            Reason::Unrenewed => "the Lease was not renewed in time",
+            Reason::Taken => "another node has the Lease",
+            Reason::Yielded => "this node is not fit to hold the Lease",
         })
     }
 }
@@ -172,6 +182,13 @@ pub enum Note {
         /// The voters changed: votes count only among nodes with the new list.
         voters_changed: bool,
     },
+    /// A Lease cannot be read or written, or can be again.
+    LeaseTrouble {
+        /// Which one.
+        lease: LeaseName,
+        /// Why not; `None`: it works again.
+        why: Option<String>,
+    },
     /// Without a key the sources of datagrams are the only authentication. Said once.
     NoKey,
 }
@@ -186,6 +203,7 @@ impl Note {
             | Note::VotersDiffer { .. }
             | Note::Leftover { .. }
             | Note::Healed { .. }
+            | Note::LeaseTrouble { why: Some(_), .. }
             | Note::NoKey => Level::Warn,
             Note::Stranger { holding, .. } => {
                 if *holding {
@@ -195,7 +213,9 @@ impl Note {
                 }
             }
             Note::Lost { reason, .. } => match reason {
-                Reason::Stopping | Reason::Preempted | Reason::Reconfigured | Reason::HandedOver => Level::Info,
+                Reason::Stopping | Reason::Preempted | Reason::Reconfigured | Reason::HandedOver | Reason::Yielded => {
+                    Level::Info
+                }
                 _ => Level::Warn,
             },
             _ => Level::Info,
@@ -253,6 +273,8 @@ impl fmt::Display for Note {
             Note::Configured { voters_changed: true } => {
                 f.write_str("the new configuration is in effect; the voters changed: votes count among nodes with the same list")
             }
+            Note::LeaseTrouble { lease, why: Some(why) } => write!(f, "Lease {lease}: {why}"),
+            Note::LeaseTrouble { lease, why: None } => write!(f, "Lease {lease}: works again"),
             Note::NoKey => f.write_str(
                 "no peerKey: only datagrams from the configured peers' addresses count, and whoever can forge those can take the address",
             ),

@@ -116,7 +116,7 @@ impl Keeper {
         let Some(s) = self.sessions.get_mut(&from) else { return };
         s.macs = macs.iter().copied().take(MACS_MAX).collect();
         for g in self.groups.values_mut() {
-            macs.iter().for_each(|m| g.conflict.acquit(m));
+            macs.iter().for_each(|m| g.place.conflict.acquit(m));
         }
     }
 
@@ -274,7 +274,7 @@ impl Keeper {
     }
 
     fn macs(&self) -> Vec<super::Mac> {
-        let used = |name: &String| self.groups.values().any(|g| g.vip.interface == *name);
+        let used = |name: &String| self.groups.values().any(|g| g.place.vip.interface == *name);
         self.links.values().filter(|l| used(&l.name)).filter_map(|l| l.mac).take(MACS_MAX).collect()
     }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::note::Reason;
+use crate::lease::LeaseName;
 use crate::time::Time;
 
 /// What the keeper knows at one instant.
@@ -32,6 +33,8 @@ pub struct Status {
     pub vips: Vec<VipStatus>,
     /// One entry per other voter.
     pub peers: Vec<PeerStatus>,
+    /// One entry per Lease.
+    pub leases: Vec<LeaseStatus>,
     /// The last ten transitions, oldest first.
     pub transitions: Vec<Transition>,
     /// Datagrams dropped, by reason.
@@ -49,6 +52,8 @@ pub struct VipStatus {
     pub address: IpAddr,
     /// Its interface.
     pub interface: String,
+    /// The Lease that decides about it; `None`: the peers.
+    pub lease: Option<LeaseName>,
     /// What this node is for it.
     pub role: Role,
     /// Who holds it as far as this node knows: its own or a peer's address on the peers' network.
@@ -65,6 +70,25 @@ pub struct VipStatus {
     pub gains: u64,
     /// How often this node lost it.
     pub losses: u64,
+}
+
+/// A Kubernetes Lease.
+#[derive(Clone, Debug)]
+pub struct LeaseStatus {
+    /// Which one.
+    pub name: LeaseName,
+    /// This node campaigns for it, or holds it.
+    pub campaigns: bool,
+    /// `holderIdentity` as seen last; empty: nobody.
+    pub holder: String,
+    /// Until when this node holds it, unless renewed.
+    pub until: Option<Time>,
+    /// Until when another holder's record keeps this node from taking it, unless renewed.
+    pub taken_until: Option<Time>,
+    /// What the API server said when it last failed.
+    pub trouble: Option<String>,
+    /// Addresses that hang on it.
+    pub addresses: usize,
 }
 
 /// What a node is for an address.
@@ -85,6 +109,10 @@ pub enum Role {
 pub enum Guarantee {
     /// A majority granted it and the kernel ends it.
     QuorumFenced,
+    /// The API server stored the Lease, and the kernel ends it.
+    LeaseFenced,
+    /// The API server stored the Lease; without nftables only this process ends it.
+    LeaseUnfenced,
     /// A majority granted it; `fence: off`, so only this process ends it.
     QuorumUnfenced,
     /// `startAsLeader` before any majority was seen: nobody else was asked.

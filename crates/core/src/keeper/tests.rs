@@ -130,7 +130,8 @@ impl Lab {
             Effect::Stopped => {
                 self.stopped.insert(n);
             }
-            Effect::Gates { .. } | Effect::Unguard { .. } | Effect::Lease { .. } | Effect::Leading { .. } => {}
+            Effect::Gates { vips, op } => vips.into_iter().for_each(|vip| self.effect(n, Effect::Gate { vip, op })),
+            Effect::Unguard { .. } | Effect::Lease { .. } | Effect::Leading { .. } => {}
             Effect::Guard { .. } | Effect::Probe { .. } | Effect::Holding { .. } | Effect::Remember(_) => {}
         }
     }

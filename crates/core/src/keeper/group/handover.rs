@@ -2,7 +2,7 @@
 //! is released, the successor opens; `accept` stays for the drain.
 
 use super::voting::From;
-use super::{BTreeSet, Context, Duration, Effect, GateOp, Group, Hold, Holding, Note, RELEASE_GAP, RELEASE_REPEATS};
+use super::{BTreeSet, Context, Duration, Group, Hold, RELEASE_GAP, RELEASE_REPEATS};
 use super::{Reason, Record, SocketAddr, Time, To};
 
 /// How long a candidate has to say that it is ready.
@@ -24,6 +24,14 @@ pub(crate) struct Leaving {
     tried: BTreeSet<SocketAddr>,
 }
 
+/// A release that is repeated.
+#[derive(Clone, Debug)]
+pub(crate) struct Releasing {
+    successor: Option<SocketAddr>,
+    pub(super) at: Time,
+    left: u8,
+}
+
 /// Whether the address goes even if nobody takes it.
 fn goes_anyway(reason: Reason) -> bool {
     matches!(reason, Reason::Stopping | Reason::LinkDown | Reason::Reconfigured)
@@ -35,10 +43,10 @@ impl Group {
         if cx.stopping {
             return Some(Reason::Stopping);
         }
-        if self.removed || self.successor_vip.is_some() || cx.settings.witness {
+        if self.place.removed || self.place.successor_vip.is_some() || cx.settings.witness {
             return Some(Reason::Reconfigured);
         }
-        if !cx.link_up(&self.vip.interface) {
+        if !cx.link_up(&self.place.vip.interface) {
             return Some(Reason::LinkDown);
         }
         if cx.now < self.leave_not_before {
@@ -55,7 +63,7 @@ impl Group {
     fn candidate(&self, cx: &Context<'_>, reason: Reason, tried: &BTreeSet<SocketAddr>) -> Option<SocketAddr> {
         let fits = |peer: &SocketAddr, v: &baton_wire::peer::State| match reason {
             Reason::Unhealthy => v.eligible && v.healthy,
-            Reason::Preempted => v.eligible && v.healthy && v.wants && v.priority > self.vip.priority,
+            Reason::Preempted => v.eligible && v.healthy && v.wants && v.priority > self.place.vip.priority,
             _ => v.eligible && !tried.contains(peer),
         };
         let open = |peer: &SocketAddr| !tried.contains(peer) && cx.reachable(*peer) && cx.voters.index(*peer).is_some();
@@ -68,7 +76,7 @@ impl Group {
 
     /// Begins, continues or gives up a hand-over.
     pub(super) fn leave(&mut self, cx: &mut Context<'_>) {
-        if !matches!(self.hold, Hold::Held { .. }) {
+        if !self.place.held() {
             return;
         }
         match self.leaving.take() {
@@ -83,7 +91,7 @@ impl Group {
     }
 
     pub(super) fn leave_wake(&self, cx: &Context<'_>) -> Option<Time> {
-        let retry = self.leave_not_before > cx.now && matches!(self.hold, Hold::Held { .. });
+        let retry = self.leave_not_before > cx.now && self.place.held();
         let ill = self.ill_since.map(|t| t + ILL_WAIT).filter(|t| *t > cx.now);
         self.leaving.as_ref().map(|l| l.until).or(retry.then_some(self.leave_not_before)).into_iter().chain(ill).min()
     }
@@ -93,7 +101,7 @@ impl Group {
             tried.insert(to);
             self.offers = self.offers.wrapping_add(1);
             let request = self.offers;
-            cx.post.push((To::One(to), Record::Offer { vip: self.vip.address, request }));
+            cx.post.push((To::One(to), Record::Offer { vip: self.place.vip.address, request }));
             self.leaving = Some(Leaving { reason, to, request, until: cx.now + cx.patience(OFFER_WAIT), tried });
         } else if goes_anyway(reason) {
             self.begin_shutting(cx, reason, None);
@@ -104,8 +112,8 @@ impl Group {
 
     /// The holder asks whether this node would take it.
     pub(super) fn offered(&mut self, cx: &mut Context<'_>, from: From, request: u32) {
-        if self.hold == Hold::None && self.eligible(cx) {
-            cx.post.push((To::One(from.address), Record::Ready { vip: self.vip.address, request }));
+        if self.place.hold == Hold::None && self.eligible(cx) {
+            cx.post.push((To::One(from.address), Record::Ready { vip: self.place.vip.address, request }));
         }
     }
 
@@ -118,43 +126,35 @@ impl Group {
     }
 
     fn begin_shutting(&mut self, cx: &mut Context<'_>, reason: Reason, successor: Option<SocketAddr>) {
-        let Hold::Held { end, since } = self.hold else { return };
-        let accept_end = cx.now + cx.settings.drain;
-        let op = if successor.is_some() { GateOp::Drain { accept_end } } else { GateOp::Shut };
-        self.announcer.stop();
+        if !self.place.held() {
+            return;
+        }
         self.leaving = None;
-        self.hold = Hold::Shutting { end, since, reason, successor, accept_end };
-        self.gate(cx, op);
+        self.successor = successor;
+        let drain = if successor.is_some() { cx.settings.drain } else { Duration::ZERO };
+        self.place.shut(cx, reason, drain);
     }
 
     /// The kernel confirmed that this node answers no more: release.
-    pub(super) fn shut(&mut self, cx: &mut Context<'_>) {
-        let Hold::Shutting { since, reason, successor, accept_end, .. } = self.hold else { return };
-        self.losses += 1;
-        self.cause = Reason::Expired;
+    pub(super) fn hand_over(&mut self, cx: &mut Context<'_>, reason: Reason) {
+        let successor = self.successor.take();
         self.holder = Some((cx.me, cx.now));
         self.not_before = cx.now + if goes_anyway(reason) { cx.stagger() * 4 } else { cx.lease };
         self.release(cx, successor);
-        cx.out.push(Effect::Note(Note::Lost { vip: self.vip.address, reason, held: cx.now.since(since) }));
-        let accept_end = if successor.is_some() { accept_end } else { cx.now };
-        cx.out.push(Effect::Holding { vip: self.vip.address, holding: Holding::Draining });
-        self.hold = Hold::Draining { accept_end, successor, repeat: cx.now + RELEASE_GAP, repeats: RELEASE_REPEATS };
+        self.releasing = Some(Releasing { successor, at: cx.now + RELEASE_GAP, left: RELEASE_REPEATS });
     }
 
-    /// Repeats the release, and ends the drain.
-    pub(super) fn drain(&mut self, cx: &mut Context<'_>) {
-        let Hold::Draining { accept_end, successor, repeat, repeats } = self.hold else { return };
-        if repeats > 0 && cx.now >= repeat {
-            let repeat = cx.now + RELEASE_GAP * 2;
-            let successor_index = successor.and_then(|s| cx.voters.index(s)).unwrap_or(super::NOBODY);
-            let (vip, ballot) = (self.vip.address, self.proposer.ballot);
-            cx.post.push((To::All, Record::Release { vip, ballot, successor: successor_index }));
-            self.hold = Hold::Draining { accept_end, successor, repeat, repeats: repeats - 1 };
+    /// Repeats the release while the address drains.
+    pub(super) fn repeat_release(&mut self, cx: &mut Context<'_>) {
+        let draining = matches!(self.place.hold, Hold::Draining { .. });
+        let Some(r) = self.releasing.take_if(|r| !draining || cx.now >= r.at) else { return };
+        if !draining {
+            return;
         }
-        if cx.now >= accept_end {
-            self.hold = Hold::None;
-            self.gate(cx, GateOp::Shut);
-            cx.out.push(Effect::Holding { vip: self.vip.address, holding: Holding::Gone });
-        }
+        let successor = r.successor.and_then(|s| cx.voters.index(s)).unwrap_or(super::NOBODY);
+        let (vip, ballot) = (self.place.vip.address, self.proposer.ballot);
+        cx.post.push((To::All, Record::Release { vip, ballot, successor }));
+        let left = r.left - 1;
+        self.releasing = (left > 0).then_some(Releasing { at: cx.now + RELEASE_GAP * 2, left, ..r });
     }
 }

@@ -37,10 +37,10 @@ impl Group {
                 }
             }
             Phase::Proposing { since, next, .. } => {
-                let renewing = matches!(self.hold, Hold::Held { .. } | Hold::Opening { .. });
-                if self.hold == Hold::None && cx.now >= since + cx.patience(cx.lease / 4) {
+                let renewing = matches!(self.place.hold, Hold::Held { .. } | Hold::Opening { .. });
+                if self.place.hold == Hold::None && cx.now >= since + cx.patience(cx.lease / 4) {
                     self.back_off(cx);
-                } else if cx.now >= next && (renewing || self.hold == Hold::None) {
+                } else if cx.now >= next && (renewing || self.place.hold == Hold::None) {
                     self.propose(cx);
                 }
             }
@@ -52,7 +52,7 @@ impl Group {
         match self.proposer.phase {
             Phase::Idle => self.attempt_at(cx),
             Phase::Preparing { retry, .. } => Some(retry),
-            Phase::Proposing { next, since, .. } => match self.hold {
+            Phase::Proposing { next, since, .. } => match self.place.hold {
                 Hold::Held { .. } | Hold::Opening { .. } => Some(next),
                 Hold::None => Some(next.min(since + cx.patience(cx.lease / 4))),
                 Hold::Shutting { .. } | Hold::Draining { .. } => None,
@@ -62,23 +62,23 @@ impl Group {
 
     /// Renewal is late by so much.
     pub(crate) fn renewal_lag(&self, now: Time) -> Option<Duration> {
-        match (&self.proposer.phase, self.hold) {
+        match (&self.proposer.phase, self.place.hold) {
             (Phase::Proposing { next, .. }, Hold::Held { .. }) if now >= *next => Some(now.since(*next)),
             _ => None,
         }
     }
 
     fn may_try(&self, cx: &Context<'_>) -> bool {
-        self.hold == Hold::None
+        self.place.hold == Hold::None
             && cx.contact.is_some()
             && self.eligible(cx)
-            && (self.conflict.probed(cx.now) || cx.settings.force || cx.now < self.inherited)
+            && (self.place.conflict.probed(cx.now) || cx.settings.force || cx.now < self.place.inherited)
     }
 
     /// When to try next, if at all: after every grant that is known, the better candidates first.
     fn attempt_at(&self, cx: &Context<'_>) -> Option<Time> {
         let able = self.able.filter(|_| self.may_try(cx))?;
-        if cx.now < self.inherited {
+        if cx.now < self.place.inherited {
             return Some(self.not_before);
         }
         let known = self.acceptor.last().filter(|g| g.owner != cx.me).map_or(Time::ZERO, |g| g.ends);
@@ -89,7 +89,7 @@ impl Group {
     /// How many reachable candidates are better than this node. The last holder goes last: it is the one that failed.
     fn rank(&self, cx: &Context<'_>) -> u8 {
         let last = self.holder.map(|(h, _)| h);
-        let mine = (last == Some(cx.me), !self.healthy, std::cmp::Reverse(self.vip.priority), cx.voters.me());
+        let mine = (last == Some(cx.me), !self.healthy, std::cmp::Reverse(self.place.vip.priority), cx.voters.me());
         let better = self.views.iter().filter(|(peer, v)| {
             let index = cx.voters.index(**peer);
             let theirs = (last == Some(**peer), !v.healthy, std::cmp::Reverse(v.priority), index.unwrap_or(NOBODY));
@@ -108,7 +108,7 @@ impl Group {
         self.proposer.saw(self.acceptor.promised());
         let request = self.proposer.prepare(cx.now, cx.voters.me(), cx.now + wait);
         let ballot = self.proposer.ballot;
-        cx.post.push((To::All, Record::Prepare { vip: self.vip.address, ballot, request }));
+        cx.post.push((To::All, Record::Prepare { vip: self.place.vip.address, ballot, request }));
         let own = cx.voting && self.acceptor.prepare(cx.now, cx.me, ballot) == Answer::Yes;
         if own && self.proposer.promise(cx.voters.me(), ballot, request, cx.quorum) {
             self.propose(cx);
@@ -119,7 +119,7 @@ impl Group {
         let request = self.proposer.propose(cx.now, cx.lease, cx.now + cx.renewal);
         let ballot = self.proposer.ballot;
         let duration_us = u32::try_from(cx.lease.as_micros()).unwrap_or(u32::MAX);
-        cx.post.push((To::All, Record::Propose { vip: self.vip.address, ballot, request, duration_us }));
+        cx.post.push((To::All, Record::Propose { vip: self.place.vip.address, ballot, request, duration_us }));
         if cx.voting && self.acceptor.propose(cx.now, cx.me, ballot, cx.lease) == Answer::Yes {
             self.proposer.accept(cx.voters.me(), cx.incarnation, request, cx.tick);
         }
@@ -130,7 +130,7 @@ impl Group {
     fn back_off(&mut self, cx: &mut Context<'_>) {
         match self.proposer.phase {
             // Unless a gate is still to be confirmed shut.
-            Phase::Proposing { .. } if self.pending == 0 => self.release(cx, None),
+            Phase::Proposing { .. } if self.place.pending == 0 => self.release(cx, None),
             _ => self.proposer.abandon(),
         }
         let window = (cx.stagger() * 2 * (1 << self.tries.min(4))).min(cx.lease / 2);
@@ -140,7 +140,7 @@ impl Group {
 
     /// The release of the last holder may reach some voters after this successor's question: ask those again at once.
     fn again_or_back_off(&mut self, cx: &mut Context<'_>) {
-        if self.cause == Reason::HandedOver && self.tries < HANDED_OVER_TRIES {
+        if self.place.cause == Reason::HandedOver && self.tries < HANDED_OVER_TRIES {
             self.tries += 1;
             self.prepare(cx);
         } else {
@@ -150,7 +150,7 @@ impl Group {
 
     /// Tells all voters to forget the grant. Only ever with the gate shut: not while a predecessor's may be open.
     pub(super) fn release(&mut self, cx: &mut Context<'_>, successor: Option<SocketAddr>) {
-        if cx.now < self.inherited {
+        if cx.now < self.place.inherited {
             self.proposer.abandon();
             return;
         }
@@ -158,12 +158,12 @@ impl Group {
         let successor = successor.and_then(|s| cx.voters.index(s)).unwrap_or(NOBODY);
         self.acceptor.release(cx.me, ballot);
         self.proposer.abandon();
-        cx.post.push((To::All, Record::Release { vip: self.vip.address, ballot, successor }));
+        cx.post.push((To::All, Record::Release { vip: self.place.vip.address, ballot, successor }));
     }
 
     /// A record about this address from a voter with the same list.
     pub(crate) fn record(&mut self, cx: &mut Context<'_>, from: From, record: &Record) {
-        let vip = self.vip.address;
+        let vip = self.place.vip.address;
         match *record {
             Record::Prepare { ballot, request, .. } => {
                 self.proposer.saw(ballot);
@@ -236,14 +236,14 @@ impl Group {
     }
 
     fn held_by(&mut self, cx: &mut Context<'_>, peer: SocketAddr, until: Time) {
-        if matches!(self.hold, Hold::Held { .. } | Hold::Opening { .. }) {
+        if matches!(self.place.hold, Hold::Held { .. } | Hold::Opening { .. }) {
             return;
         }
         if self.holder.is_none_or(|(h, _)| h != peer) {
-            cx.out.push(Effect::Note(Note::HeldBy { vip: self.vip.address, peer }));
+            cx.out.push(Effect::Note(Note::HeldBy { vip: self.place.vip.address, peer }));
         }
         self.holder = Some((peer, until));
-        self.cause = Reason::Expired;
+        self.place.cause = Reason::Expired;
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one refusal")]
@@ -258,27 +258,28 @@ impl Group {
         remaining: Duration,
     ) {
         let hopeless = self.proposer.refuse(from.index, request, promised, cx.voters.len(), cx.quorum);
-        let releasing = self.cause == Reason::HandedOver && holder == self.holder.map(|(h, _)| h);
-        if why == Refusal::Held && self.hold == Hold::None && releasing && self.tries < HANDED_OVER_TRIES {
+        let releasing = self.place.cause == Reason::HandedOver && holder == self.holder.map(|(h, _)| h);
+        if why == Refusal::Held && self.place.hold == Hold::None && releasing && self.tries < HANDED_OVER_TRIES {
             self.proposer.hasten(cx.now + cx.patience(super::RELEASE_GAP));
             return;
         }
-        if why == Refusal::Held && self.hold == Hold::None {
+        if why == Refusal::Held && self.place.hold == Hold::None {
             self.free_at = self.free_at.max(cx.now + remaining);
             if let Some(h) = holder.filter(|h| *h != cx.me) {
                 self.held_by(cx, h, cx.now + remaining);
             }
         }
-        if let (true, Refusal::Held, Hold::Held { since, .. }) = (cx.alone, why, self.hold) {
+        if let (true, Refusal::Held, Hold::Held { since, .. }) = (cx.alone, why, self.place.hold) {
             // Others have a majority: a node that holds without one yields at once.
-            self.lose(cx, Reason::NoMajority, since);
+            let turn = self.place.lose(cx, Reason::NoMajority, since);
+            self.turned(cx, turn);
         } else if why == Refusal::Promised && matches!(self.proposer.phase, Phase::Proposing { .. }) {
             self.proposer.raise(cx.voters.me());
-            if self.hold == Hold::None && hopeless && self.tries < HANDED_OVER_TRIES {
+            if self.place.hold == Hold::None && hopeless && self.tries < HANDED_OVER_TRIES {
                 self.tries += 1;
                 self.propose(cx);
             }
-        } else if hopeless && self.hold == Hold::None {
+        } else if hopeless && self.place.hold == Hold::None {
             self.back_off(cx);
         }
     }
@@ -291,11 +292,11 @@ impl Group {
         successor: Option<SocketAddr>,
     ) {
         self.acceptor.release(from.address, ballot);
-        let Some((holder, _)) = self.holder.filter(|(h, _)| *h == from.address && self.hold == Hold::None) else {
+        let Some((holder, _)) = self.holder.filter(|(h, _)| *h == from.address && self.place.hold == Hold::None) else {
             return;
         };
         self.holder = Some((holder, cx.now));
-        self.cause = Reason::HandedOver;
+        self.place.cause = Reason::HandedOver;
         let wait = if successor.is_none_or(|s| s == cx.me) { Duration::ZERO } else { cx.stagger() * 2 + self.wait(cx) };
         // The named successor has the field to itself for as long as it may need.
         self.free_at = cx.now + wait;

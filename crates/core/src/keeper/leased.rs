@@ -1,0 +1,499 @@
+//! Addresses that hang on Kubernetes Leases: many addresses, many Leases, and an event costs what it touches.
+//!
+//! Who holds a Lease holds all its addresses. Each Lease and each address has its own time to come back, in one index; an
+//! event steps what it names and what is due, and an address follows its Lease when that one's leadership changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::context::Context;
+use super::dispute::Dispute;
+use super::elector::{Elector, Gain, Wish};
+use super::event::{Effect, GateDone, GateOp, HostAddress, Mac};
+use super::note::{Note, Reason};
+use super::place::{Hold, Place, Turn};
+use super::status::LeaseStatus;
+use crate::lease::{LeaseName, LeaseRecord, LeaseReply, LeaseSettings};
+use crate::settings::{Source, Vip};
+use crate::time::Time;
+
+/// A stop waits so much longer than the drain for the answer to a release.
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
+/// Renewals come sooner by a random part of their interval: up to this share.
+const SPREAD: u32 = 5;
+
+/// What a time to come back belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Lease(LeaseName),
+    Place(IpAddr),
+}
+
+/// One Lease and the addresses that hang on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Campaign {
+    /// `None`: nobody asked to campaign for it (yet, or any more).
+    pub(crate) elector: Option<Elector>,
+    pub(crate) members: BTreeSet<IpAddr>,
+    resigning: bool,
+    ill: bool,
+    lead: Lead,
+    told: Option<(bool, String)>,
+    trouble: Option<String>,
+    wake: Option<Time>,
+}
+
+/// What a Lease means for its addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Lead {
+    /// It is held until then and may be used.
+    until: Option<Time>,
+    /// It is being given up.
+    leave: Option<Reason>,
+    began: Time,
+    cause: Option<Reason>,
+    /// Another node holds it.
+    anothers: bool,
+    duration: Duration,
+}
+
+/// An address that hangs on a Lease.
+#[derive(Clone, Debug)]
+pub(crate) struct Tenant {
+    pub(crate) place: Place,
+    pub(crate) lease: LeaseName,
+    dispute: Dispute,
+    wake: Option<Time>,
+}
+
+/// How far a stop has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stop {
+    #[default]
+    No,
+    /// It does not wait for the API beyond this time.
+    Until(Time),
+    /// It waited long enough.
+    Over,
+}
+
+/// All Leases and their addresses.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Leased {
+    pub(crate) campaigns: BTreeMap<LeaseName, Campaign>,
+    pub(crate) places: BTreeMap<IpAddr, Tenant>,
+    due: BTreeSet<(Time, Subject)>,
+    /// What the present event touches.
+    leases_touched: BTreeSet<LeaseName>,
+    places_touched: BTreeSet<IpAddr>,
+    stop: Stop,
+    /// By how much the last renewal was late.
+    pub(crate) lag: Option<Duration>,
+}
+
+impl Leased {
+    /// An address is kept from now on, or otherwise than before. `found`: what the host has of it.
+    pub(crate) fn put(&mut self, now: Time, vip: Vip, inherited: Time, found: Vec<HostAddress>) {
+        let Source::Lease(lease) = vip.source.clone() else { return };
+        self.places_touched.insert(vip.address);
+        if let Some(t) = self.places.get_mut(&vip.address) {
+            t.place.removed = false;
+            let moved = t.place.vip != vip;
+            t.place.successor_vip = moved.then_some(vip);
+            return;
+        }
+        let address = vip.address;
+        let mut place = Place::new(vip, now, inherited);
+        found.into_iter().for_each(|a| place.address_put(a));
+        self.campaigns.entry(lease.clone()).or_default().members.insert(address);
+        self.places.insert(address, Tenant { place, lease, dispute: Dispute::None, wake: None });
+    }
+
+    /// An address is kept no more.
+    pub(crate) fn withdraw(&mut self, address: IpAddr) {
+        if let Some(t) = self.places.get_mut(&address) {
+            t.place.removed = true;
+            self.places_touched.insert(address);
+        }
+    }
+
+    pub(crate) fn campaign(&mut self, now: Time, settings: LeaseSettings) {
+        let c = self.campaigns.entry(settings.name.clone()).or_default();
+        c.resigning = false;
+        self.leases_touched.insert(settings.name.clone());
+        match &mut c.elector {
+            Some(e) => e.settings = settings,
+            None => c.elector = Some(Elector::new(settings, now)),
+        }
+    }
+
+    pub(crate) fn resign(&mut self, name: LeaseName) {
+        if let Some(c) = self.campaigns.get_mut(&name) {
+            c.resigning = true;
+            self.leases_touched.insert(name);
+        }
+    }
+
+    pub(crate) fn yields(&mut self, name: LeaseName, ill: bool) {
+        self.campaigns.entry(name.clone()).or_default().ill = ill;
+        self.leases_touched.insert(name);
+    }
+
+    pub(crate) fn seen(&mut self, now: Time, name: LeaseName, state: Option<(LeaseRecord, String)>) {
+        if let Some(e) = self.campaigns.get_mut(&name).and_then(|c| c.elector.as_mut()) {
+            e.shown(now, state);
+            self.leases_touched.insert(name);
+        }
+    }
+
+    pub(crate) fn replied(&mut self, now: Time, name: LeaseName, request: u64, reply: LeaseReply, tick: Duration) {
+        if let Some(e) = self.campaigns.get_mut(&name).and_then(|c| c.elector.as_mut())
+            && e.replied(now, request, reply, tick)
+        {
+            self.leases_touched.insert(name);
+        }
+    }
+
+    /// All links or the intention to stay have changed.
+    pub(crate) fn touch_all(&mut self) {
+        self.leases_touched.extend(self.campaigns.keys().cloned());
+        self.places_touched.extend(self.places.keys());
+    }
+
+    /// Somebody may have a wrong idea of where the held addresses are.
+    pub(crate) fn announce_on(&mut self, now: Time, on: impl Fn(&Place) -> bool) {
+        for (address, t) in self.places.iter_mut().filter(|(_, t)| on(&t.place) && t.place.held()) {
+            t.place.announcer.burst(now);
+            self.places_touched.insert(*address);
+        }
+    }
+
+    /// An address that has come between two steps.
+    pub(crate) fn due_now(&mut self, address: IpAddr, now: Time) {
+        self.schedule_place(address, Some(now));
+    }
+
+    pub(crate) fn gate_done(&mut self, cx: &mut Context<'_>, vip: IpAddr, done: GateDone) {
+        let Some(t) = self.places.get_mut(&vip) else { return };
+        cx.lease = self.campaigns.get(&t.lease).map_or(cx.lease, |c| c.lead.duration);
+        if t.place.gate_done(cx, done) == Turn::Gained {
+            t.dispute = Dispute::gained(cx.now);
+        }
+        self.places_touched.insert(vip);
+    }
+
+    pub(crate) fn claimed(&mut self, cx: &mut Context<'_>, vip: IpAddr, mac: Mac) {
+        let Some(t) = self.places.get_mut(&vip) else { return };
+        // Of a standby it is expected that somebody else answers.
+        if !t.place.held() && !t.dispute.open() {
+            return;
+        }
+        self.places_touched.insert(vip);
+        if t.place.claimed(cx, mac)
+            && !cx.settings.force
+            && t.dispute.heard(cx.now)
+            && let Hold::Held { since, .. } = t.place.hold
+        {
+            t.place.lose(cx, Reason::Conflict, since);
+        }
+    }
+
+    pub(crate) fn address_put(&mut self, a: &HostAddress) -> bool {
+        let Some(t) = self.places.get_mut(&a.address) else { return false };
+        t.place.address_put(a.clone());
+        self.places_touched.insert(a.address);
+        true
+    }
+
+    pub(crate) fn address_gone(&mut self, cx: &mut Context<'_>, address: IpAddr, interface: &str) -> bool {
+        let Some(t) = self.places.get_mut(&address) else { return false };
+        t.place.address_gone(cx, interface);
+        self.places_touched.insert(address);
+        true
+    }
+
+    /// Does whatever is due or touched.
+    pub(crate) fn step(&mut self, cx: &mut Context<'_>) {
+        match self.stop {
+            Stop::No if cx.stopping => {
+                self.stop = Stop::Until(cx.now + cx.settings.drain + RELEASE_WAIT);
+                self.touch_all();
+            }
+            Stop::Until(end) if cx.now >= end => self.stop = Stop::Over,
+            _ => {}
+        }
+        self.lag = None;
+        while let Some((_, subject)) = self.due.first().filter(|(t, _)| *t <= cx.now).cloned() {
+            match &subject {
+                Subject::Lease(name) => self.schedule_lease(name, None),
+                Subject::Place(address) => self.schedule_place(*address, None),
+            }
+            match subject {
+                Subject::Lease(name) => self.leases_touched.insert(name),
+                Subject::Place(address) => self.places_touched.insert(address),
+            };
+        }
+        let leases = std::mem::take(&mut self.leases_touched);
+        for name in &leases {
+            self.step_lease(cx, name);
+        }
+        let mut leaving = leases;
+        for address in std::mem::take(&mut self.places_touched) {
+            if let Some(lease) = self.step_place(cx, address) {
+                leaving.insert(lease);
+            }
+        }
+        for name in &leaving {
+            self.let_go(cx, name);
+        }
+        self.leases_touched.clear();
+    }
+
+    /// The election itself, and what it means for the addresses: they are touched when that changed.
+    fn step_lease(&mut self, cx: &mut Context<'_>, name: &LeaseName) {
+        let Some(c) = self.campaigns.get_mut(name) else { return };
+        let leave = c.reason_to_leave(cx, &self.places);
+        let lead = c.lead_now(cx, leave);
+        if lead.leave.is_none() {
+            self.lag = self.lag.max(c.ask(cx, name, Wish::Hold));
+        }
+        c.tell(cx, name, &lead);
+        if c.lead != lead {
+            self.places_touched.extend(&c.members);
+            c.lead = lead;
+        }
+        let wake = c.wake_at(cx);
+        self.schedule_lease(name, wake);
+    }
+
+    /// Releases the Lease when nothing answers by it any more, and forgets it when nobody wants it.
+    fn let_go(&mut self, cx: &mut Context<'_>, name: &LeaseName) {
+        let Some(c) = self.campaigns.get_mut(name) else { return };
+        if c.lead.leave.is_none() {
+            return;
+        }
+        let answers = |address: &IpAddr| self.places.get(address).is_some_and(|t| t.place.may_answer());
+        let shut = !c.members.iter().any(answers);
+        c.ask(cx, name, Wish::Leave { shut });
+        let wake = c.elector.as_ref().and_then(|e| e.wake(cx.now, Wish::Leave { shut }));
+        let over = shut && c.elector.as_ref().is_none_or(|e| e.until(cx.now).is_none() && !e.asks());
+        if over && c.resigning {
+            c.elector = None;
+            c.resigning = false;
+            let wake = c.wake_at(cx);
+            let empty = c.members.is_empty();
+            self.schedule_lease(name, wake);
+            if empty {
+                self.campaigns.remove(name);
+            }
+            return;
+        }
+        let end = c.elector.as_ref().and_then(|e| e.until(cx.now));
+        self.schedule_lease(name, [wake, end].into_iter().flatten().min());
+    }
+
+    /// Steps one address. Gives its Lease when that one is being given up.
+    fn step_place(&mut self, cx: &mut Context<'_>, address: IpAddr) -> Option<LeaseName> {
+        let t = self.places.get_mut(&address)?;
+        let mut lead = self.campaigns.get(&t.lease).map(|c| c.lead).unwrap_or_default();
+        cx.lease = lead.duration;
+        t.place.expire(cx, Reason::Unrenewed);
+        if t.place.settle_move(cx.now) {
+            let Source::Lease(lease) = t.place.vip.source.clone() else { return None };
+            if let Some(c) = self.campaigns.get_mut(&t.lease) {
+                c.members.remove(&address);
+            }
+            let c = self.campaigns.entry(lease.clone()).or_default();
+            c.members.insert(address);
+            lead = c.lead;
+            cx.lease = lead.duration;
+            t.lease = lease;
+        }
+        t.follow(cx, lead);
+        t.place.drain(cx);
+        t.place.keep_address(cx);
+        t.place.announce(cx);
+        let wake = [t.place.wake(cx), t.dispute.wake()].into_iter().flatten().min();
+        let lease = t.lease.clone();
+        if t.place.removed && t.place.left() {
+            cx.out.push(Effect::Unguard { vip: t.place.vip.clone() });
+            self.schedule_place(address, None);
+            self.places.remove(&address);
+            self.forget_member(&lease, address);
+        } else {
+            self.schedule_place(address, wake);
+        }
+        lead.leave.map(|_| lease)
+    }
+
+    fn forget_member(&mut self, lease: &LeaseName, address: IpAddr) {
+        let Some(c) = self.campaigns.get_mut(lease) else { return };
+        c.members.remove(&address);
+        if c.members.is_empty() && c.elector.is_none() && !c.ill {
+            self.campaigns.remove(lease);
+        }
+    }
+
+    fn schedule_lease(&mut self, name: &LeaseName, wake: Option<Time>) {
+        let Some(c) = self.campaigns.get_mut(name) else { return };
+        if c.wake == wake {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut c.wake, wake) {
+            self.due.remove(&(old, Subject::Lease(name.clone())));
+        }
+        self.due.extend(wake.map(|t| (t, Subject::Lease(name.clone()))));
+    }
+
+    fn schedule_place(&mut self, address: IpAddr, wake: Option<Time>) {
+        let Some(t) = self.places.get_mut(&address) else { return };
+        if t.wake == wake {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut t.wake, wake) {
+            self.due.remove(&(old, Subject::Place(address)));
+        }
+        self.due.extend(wake.map(|t| (t, Subject::Place(address))));
+    }
+
+    /// The next time at which something is due.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let stop = if let Stop::Until(end) = self.stop { Some(end) } else { None };
+        self.due.first().map(|(t, _)| *t).into_iter().chain(stop).min()
+    }
+
+    /// After a stop: nothing is left on this host, and every Lease is released or not worth waiting for.
+    pub(crate) fn left(&self, now: Time) -> bool {
+        let over = |c: &Campaign| c.elector.as_ref().is_none_or(|e| e.until(now).is_none() && !e.asks());
+        self.places.values().all(|t| t.place.left()) && (self.stop == Stop::Over || self.campaigns.values().all(over))
+    }
+
+    /// The longest time for which a Lease of these is held: what is put in the kernel lasts accordingly.
+    pub(crate) fn longest(&self) -> Duration {
+        let all = self.campaigns.values().filter_map(|c| c.elector.as_ref().map(Elector::duration));
+        all.max().unwrap_or_default()
+    }
+}
+
+impl Campaign {
+    fn reason_to_leave(&self, cx: &Context<'_>, places: &BTreeMap<IpAddr, Tenant>) -> Option<Reason> {
+        let up = |address: &IpAddr| places.get(address).is_some_and(|t| cx.link_up(&t.place.vip.interface));
+        match () {
+            () if cx.stopping => Some(Reason::Stopping),
+            () if self.resigning || self.elector.is_none() => Some(Reason::Reconfigured),
+            () if self.ill => Some(Reason::Yielded),
+            // Another node's link may be up.
+            () if !self.members.is_empty() && !self.members.iter().any(up) => Some(Reason::LinkDown),
+            () => None,
+        }
+    }
+
+    fn lead_now(&self, cx: &Context<'_>, leave: Option<Reason>) -> Lead {
+        let Some(e) = &self.elector else { return Lead { leave, duration: self.lead.duration, ..Lead::default() } };
+        let cause = match e.gain {
+            Gain::Free => Reason::Start,
+            Gain::Resumed => Reason::Resumed,
+            Gain::Released => Reason::HandedOver,
+            Gain::Expired => Reason::Expired,
+        };
+        Lead {
+            until: e.until(cx.now).filter(|_| leave.is_none()),
+            leave,
+            began: e.term.as_ref().map_or(Time::ZERO, |t| t.began),
+            cause: Some(cause),
+            anothers: e.is_anothers(),
+            duration: e.duration(),
+        }
+    }
+
+    /// For people.
+    pub(crate) fn status(&self, now: Time, name: &LeaseName) -> LeaseStatus {
+        let e = self.elector.as_ref();
+        let until = e.and_then(|e| e.until(now));
+        LeaseStatus {
+            name: name.clone(),
+            campaigns: e.is_some(),
+            holder: e.map(|e| e.holder().to_owned()).unwrap_or_default(),
+            until,
+            taken_until: e.filter(|e| e.is_anothers()).map(Elector::taken_until),
+            trouble: self.trouble.clone(),
+            addresses: self.members.len(),
+        }
+    }
+
+    /// Sends the request that is due. Gives the lag of a renewal.
+    fn ask(&mut self, cx: &mut Context<'_>, name: &LeaseName, wish: Wish) -> Option<Duration> {
+        let e = self.elector.as_mut()?;
+        let (request, op, lag) = e.step(cx.now, wish)?;
+        let spread = cx.jitter(e.duration() / 3 / SPREAD);
+        e.spread(spread);
+        cx.out.push(Effect::Lease { name: name.clone(), request, op });
+        Some(lag)
+    }
+
+    /// Says what has changed.
+    fn tell(&mut self, cx: &mut Context<'_>, name: &LeaseName, lead: &Lead) {
+        let Some(e) = &self.elector else { return };
+        if self.trouble != e.trouble {
+            self.trouble.clone_from(&e.trouble);
+            cx.out.push(Effect::Note(Note::LeaseTrouble { lease: name.clone(), why: e.trouble.clone() }));
+        }
+        let holder = e.holder();
+        if self.told.as_ref().is_some_and(|(leads, h)| *leads == lead.until.is_some() && h == holder) {
+            return;
+        }
+        let holder = holder.to_owned();
+        self.told = Some((lead.until.is_some(), holder.clone()));
+        cx.out.push(Effect::Leading { name: name.clone(), until: lead.until, holder });
+    }
+
+    fn wake_at(&self, cx: &Context<'_>) -> Option<Time> {
+        let e = self.elector.as_ref()?;
+        [e.wake(cx.now, Wish::Hold).filter(|_| self.lead.leave.is_none()), e.until(cx.now)].into_iter().flatten().min()
+    }
+}
+
+impl Tenant {
+    /// Does what the Lease means for this address.
+    fn follow(&mut self, cx: &mut Context<'_>, lead: Lead) {
+        if self.dispute.due(cx.now) {
+            cx.out.push(Effect::Probe { vip: self.place.vip.clone() });
+        }
+        let here = self.place.removed || self.place.successor_vip.is_some();
+        let link = cx.link_up(&self.place.vip.interface);
+        match (lead.until, self.place.hold) {
+            (Some(_), Hold::Held { .. }) if here => {
+                // What only moves on this host need not drain.
+                let drain = if self.place.removed { cx.settings.drain } else { Duration::ZERO };
+                self.place.shut(cx, Reason::Reconfigured, drain);
+            }
+            (Some(_), Hold::Held { .. }) if !link => self.place.shut(cx, Reason::LinkDown, Duration::ZERO),
+            (Some(until), Hold::Held { .. }) => self.place.renew(cx, until),
+            (Some(until), Hold::None) => self.open(cx, until, lead),
+            (None, Hold::Held { since, .. }) => match lead.leave {
+                Some(reason) => self.place.shut(cx, reason, cx.settings.drain),
+                None => {
+                    self.place.lose(cx, Reason::Taken, since);
+                }
+            },
+            (None, Hold::None) => {
+                self.dispute = Dispute::None;
+                if lead.anothers && cx.now < self.place.inherited {
+                    self.place.inherited = Time::ZERO;
+                    self.place.gate(cx, GateOp::Shut);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, cx: &mut Context<'_>, until: Time, lead: Lead) {
+        let strangers = self.dispute.open();
+        if strangers || !self.place.may_open(cx, until) || !self.place.may_be_here(cx) {
+            return;
+        }
+        self.place.cause = lead.cause.unwrap_or(Reason::Start);
+        self.place.open(cx, until, lead.began);
+    }
+}
