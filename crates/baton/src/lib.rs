@@ -8,6 +8,7 @@ pub mod demo;
 pub mod keeper;
 pub mod kube;
 pub mod log;
+pub mod manager;
 pub mod markers;
 pub mod planner;
 pub mod proxy;

@@ -1,0 +1,3 @@
+//! `baton manager`: what is read of the API's objects.
+
+pub mod objects;
