@@ -9,6 +9,7 @@ mod connection;
 mod counts;
 mod error;
 pub mod events;
+pub mod lease;
 mod resource;
 mod retry;
 pub mod servers;

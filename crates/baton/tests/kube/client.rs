@@ -1,0 +1,133 @@
+//! Requests across servers that are away, hang, fail, or speak an older protocol.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use baton::kube::watch::{Change, watch};
+use baton::kube::{Error, SERVICES, Selection, Verb};
+use serde_json::{Value, json};
+
+use super::server::{Answer, Ask, Authority, Server, client, next, status, until};
+use super::store::Store;
+
+const NODE: &str = "/api/v1/nodes/n1";
+
+fn well(_: &Ask) -> Answer {
+    Answer::Json(200, json!({"metadata": {"name": "n1"}}))
+}
+
+#[tokio::test]
+async fn the_next_server_is_asked_when_the_first_is_away() {
+    let authority = Authority::new();
+    let [home, other] = [Server::start(&authority, well).await, Server::start(&authority, well).await];
+    let (client, access, _node) = client(&authority, &[&home, &other]);
+    client.get(NODE).await.unwrap();
+    home.stop();
+    client.get(NODE).await.unwrap();
+    client.put(NODE, &json!({})).await.unwrap();
+    assert_eq!((home.count(|_| true), other.count(|_| true)), (1, 2));
+    let counts = access.requests();
+    assert!(
+        counts.contains(&(Verb::Update, 1)) && counts.iter().any(|(verb, n)| *verb == Verb::Get && *n >= 2),
+        "{counts:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_hangs_is_left_and_a_write_is_not_repeated() {
+    let authority = Authority::new();
+    let home = Server::start(&authority, |_| Answer::Never).await;
+    let other = Server::start(&authority, well).await;
+    let (client, _access, _node) = client(&authority, &[&home, &other]);
+    let error = client.put(NODE, &json!({})).await.unwrap_err();
+    assert!(matches!(error, Error::Unanswered(_)) && error.is_unknown(), "{error}");
+    assert_eq!(other.count(|_| true), 0);
+    client.put(NODE, &json!({})).await.unwrap();
+    assert_eq!((home.count(|_| true), other.count(|_| true)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_read_is_asked_elsewhere_when_it_hangs() {
+    let authority = Authority::new();
+    let home = Server::start(&authority, |_| Answer::Never).await;
+    let other = Server::start(&authority, well).await;
+    let (client, _access, _node) = client(&authority, &[&home, &other]);
+    client.get(NODE).await.unwrap();
+    assert_eq!((home.count(|_| true), other.count(|_| true)), (1, 1));
+}
+
+#[tokio::test]
+async fn nobody_is_there() {
+    let authority = Authority::new();
+    let home = Server::start(&authority, well).await;
+    let (client, _access, _node) = client(&authority, &[&home]);
+    home.stop();
+    let error = client.post("/api/v1/nodes", &json!({})).await.unwrap_err();
+    assert!(matches!(&error, Error::Unreachable(text) if text.contains("refused")), "{error:?}");
+    assert!(!error.is_unknown());
+}
+
+#[tokio::test]
+async fn while_home_is_ill_the_others_are_asked() {
+    let authority = Authority::new();
+    let ready = Arc::new(AtomicBool::new(false));
+    let home = Server::start(&authority, well).await;
+    let is_ready = ready.clone();
+    let other = Server::start(&authority, move |ask| match ask.path.as_str() {
+        "/readyz" if !is_ready.load(SeqCst) => status(500, "", "not yet"),
+        _ => well(ask),
+    })
+    .await;
+    let (client, _access, _node) = client(&authority, &[&home, &other]);
+    client.get(NODE).await.unwrap();
+    // Both are this host's, and a node's own server is not "another one": so none is found here.
+    let error = client.elsewhere().await.unwrap_err();
+    assert_eq!(error, Error::Unreachable("no other API server is known".into()));
+    client.avoid_home(true);
+    client.get(NODE).await.unwrap();
+    assert_eq!((home.count(|_| true), other.count(|ask| ask.path == NODE)), (1, 1));
+    // With nobody else left, an ill server is better than none.
+    other.stop();
+    client.get(NODE).await.unwrap();
+    assert_eq!(home.count(|_| true), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_fails_is_left_once_it_was_in_use() {
+    let authority = Authority::new();
+    let failing = Arc::new(AtomicBool::new(false));
+    let fails = failing.clone();
+    let home = Server::start(&authority, move |ask| {
+        if fails.load(SeqCst) { status(500, "", "etcdserver: request timed out") } else { well(ask) }
+    })
+    .await;
+    let other = Server::start(&authority, well).await;
+    let (client, _access, _node) = client(&authority, &[&home, &other]);
+    client.get(NODE).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    failing.store(true, SeqCst);
+    let error = client.put(NODE, &json!({})).await.unwrap_err();
+    assert!(matches!(&error, Error::Server(text) if text.contains("etcdserver")), "{error:?}");
+    client.put(NODE, &json!({})).await.unwrap();
+    assert_eq!(other.count(|_| true), 1);
+}
+
+#[tokio::test]
+async fn http_1_1_does_where_nothing_better_is_spoken() {
+    let authority = Authority::new();
+    let store = Store::default();
+    let objects = store.clone();
+    let server = Server::with(&authority, &["kubernetes"], &["http/1.1"], move |ask| objects.answer(ask)).await;
+    let (client, _access, _node) = client(&authority, &[&server]);
+    let mut services = watch::<Value>(client.clone(), Selection::all(SERVICES));
+    assert_eq!(next(&mut services).await, Change::Restarted(Vec::new()));
+    until("a watch", || store.watches() == 1).await;
+    for n in 0..20 {
+        let path = format!("/api/v1/namespaces/default/services/s{n}");
+        let name = format!("s{n}");
+        client.post("/api/v1/namespaces/default/services", &json!({"metadata": {"name": name}})).await.unwrap();
+        client.get(&path).await.unwrap();
+        let Change::Applied(seen) = next(&mut services).await else { panic!("not applied") };
+        assert_eq!(seen["metadata"]["name"], json!(name));
+    }
+}

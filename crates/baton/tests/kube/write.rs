@@ -1,0 +1,128 @@
+//! Edits: on what the server has now, under its version, until they are done.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use baton::kube::write::{Changed, Writer};
+use baton::kube::{Error, ObjectRef, SERVICES};
+use serde_json::{Value, json};
+
+use super::server::{Answer, Ask, Authority, Server, client, next};
+use super::store::Store;
+
+fn path(name: &str) -> String {
+    format!("/api/v1/namespaces/default/services/{name}")
+}
+
+fn object(name: &str) -> ObjectRef {
+    ObjectRef::new(SERVICES, "default", name)
+}
+
+/// Sets an annotation.
+fn annotate(value: &'static str) -> impl FnMut(&mut Value) -> Changed + Send + 'static {
+    move |object| {
+        if object["metadata"]["annotations"]["host"] == json!(value) {
+            return Changed::No;
+        }
+        object["metadata"]["annotations"]["host"] = json!(value);
+        Changed::Yes
+    }
+}
+
+async fn serving(
+    authority: &Authority,
+    answer: impl Fn(&Ask) -> Answer + Send + Sync + 'static,
+) -> (Writer, tokio::sync::mpsc::Receiver<baton::kube::write::Written>, Server, super::server::Node) {
+    let server = Server::start(authority, answer).await;
+    let (client, _, node) = client(authority, &[&server]);
+    let (writer, results) = Writer::start(client);
+    (writer, results, server, node)
+}
+
+#[tokio::test]
+async fn what_is_not_meant_stays_as_it_is() {
+    let store = Store::default();
+    store.put(&path("a"), json!({"metadata": {"name": "a"}, "spec": {"newer": {"than": ["us"]}}}));
+    let objects = store.clone();
+    let (writer, mut results, server, _node) = serving(&Authority::new(), move |ask| objects.answer(ask)).await;
+    writer.edit(object("a"), None, "host", annotate("n1"));
+    assert_eq!(next(&mut results).await.result, Ok(Changed::Yes));
+    let written = store.get(&path("a"));
+    assert_eq!(written["spec"], json!({"newer": {"than": ["us"]}}));
+    assert_eq!(written["metadata"]["annotations"]["host"], json!("n1"));
+    writer.edit(object("a"), None, "host", annotate("n1"));
+    assert_eq!(next(&mut results).await.result, Ok(Changed::No));
+    assert_eq!(server.count(|ask| ask.method == "PUT"), 1);
+    writer.edit(object("a"), Some("status"), "status", annotate("n2"));
+    let status = next(&mut results).await;
+    assert_eq!((status.subresource, status.result), (Some("status"), Ok(Changed::Yes)));
+    assert_eq!(server.count(|ask| ask.method == "PUT" && ask.path.ends_with("/status")), 1);
+    writer.edit(object("gone"), None, "host", annotate("n1"));
+    assert!(matches!(next(&mut results).await.result, Err(Error::Absent(_))));
+    assert_eq!(writer.waiting(), 0);
+}
+
+#[tokio::test]
+async fn somebody_else_writes_in_between() {
+    let store = Store::default();
+    store.put(&path("a"), json!({"metadata": {"name": "a"}}));
+    let (objects, times) = (store.clone(), AtomicUsize::new(0));
+    let (writer, mut results, _server, _node) = serving(&Authority::new(), move |ask| {
+        if ask.method == "PUT" && times.fetch_add(1, SeqCst) < 8 {
+            let mut object = objects.get(&path("a"));
+            object["spec"] = json!({"times": times.load(SeqCst)});
+            objects.put(&path("a"), object);
+        }
+        objects.answer(ask)
+    })
+    .await;
+    writer.edit(object("a"), None, "host", annotate("n1"));
+    assert_eq!(next(&mut results).await.result, Ok(Changed::Yes));
+    let written = store.get(&path("a"));
+    assert_eq!((&written["spec"]["times"], &written["metadata"]["annotations"]["host"]), (&json!(8), &json!("n1")));
+}
+
+#[tokio::test]
+async fn a_write_that_was_done_without_an_answer_is_found_done() {
+    let store = Store::default();
+    store.put(&path("a"), json!({"metadata": {"name": "a"}}));
+    let (objects, first) = (store.clone(), AtomicBool::new(true));
+    let (writer, mut results, server, _node) = serving(&Authority::new(), move |ask| {
+        let answer = objects.answer(ask);
+        if ask.method == "PUT" && first.swap(false, SeqCst) { Answer::Never } else { answer }
+    })
+    .await;
+    writer.edit(object("a"), None, "host", annotate("n1"));
+    assert_eq!(next(&mut results).await.result, Ok(Changed::No));
+    assert_eq!(server.count(|ask| ask.method == "PUT"), 1);
+}
+
+#[tokio::test]
+async fn a_busy_object_does_not_starve_the_others_and_only_its_last_edit_counts() {
+    let store = Store::default();
+    for n in 0..50 {
+        store.put(&path(&format!("s{n}")), json!({"metadata": {"name": format!("s{n}")}}));
+    }
+    store.put(&path("busy"), json!({"metadata": {"name": "busy"}}));
+    let objects = store.clone();
+    let (writer, mut results, server, _node) = serving(&Authority::new(), move |ask| objects.answer(ask)).await;
+    let last = Arc::new(AtomicUsize::new(0));
+    for n in 0..1000 {
+        let seen = last.clone();
+        writer.edit(object("busy"), None, "count", move |object| {
+            seen.fetch_max(n, SeqCst);
+            object["spec"] = json!({ "n": n });
+            Changed::Yes
+        });
+    }
+    writer.edit(object("busy"), None, "host", annotate("n1"));
+    for n in 0..50 {
+        writer.edit(object(&format!("s{n}")), None, "host", annotate("n1"));
+    }
+    for _ in 0..51 {
+        assert_eq!(next(&mut results).await.result, Ok(Changed::Yes));
+    }
+    assert_eq!(store.get(&path("busy"))["spec"]["n"], json!(999));
+    assert_eq!(store.get(&path("busy"))["metadata"]["annotations"]["host"], json!("n1"));
+    assert_eq!((last.load(SeqCst), server.count(|ask| ask.method == "PUT")), (999, 51));
+}
