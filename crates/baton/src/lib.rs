@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod cloud;
 pub mod daemon;
 pub mod demo;
 pub mod keeper;
