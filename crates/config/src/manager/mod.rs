@@ -3,12 +3,17 @@
 //! Precedence is what kube-vip's code does: environment over flag over file. Everything that is wrong is told at once.
 
 mod cloud;
+mod emit;
+mod environment;
+mod manifest;
+mod rbac;
 mod settings;
 mod settle;
 mod table;
 mod values;
 
 pub use cloud::{CloudSettings, Pools};
+pub use manifest::{IMAGE, Manifest, ManifestArgs, NoManifest, manifest};
 pub use settings::*;
 pub use table::{GONE, Gone, SETTINGS, Setting};
 
@@ -58,7 +63,8 @@ pub fn manager(args: &ManagerArgs<'_>) -> Result<LoadedManager, Vec<Message>> {
     let mut found = Findings::default();
     let values = Values::read(args.flags, args.env, args.file.map(|(_, text)| text), args.kube_vip, &mut found);
     let pools = cloud::pools(args.env, &mut found);
-    let settings = Settle { values: &values, found: &mut found, service: args.service }.all(args.host, &pools);
+    let settings =
+        Settle { values: &values, found: &mut found, service: args.service, manifest: false }.all(args.host, &pools);
     values::without_effect(&values, &mut found);
     let refused = found.refused();
     let messages = found.finish(args.file);

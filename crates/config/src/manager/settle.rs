@@ -26,6 +26,8 @@ pub(crate) struct Settle<'a> {
     pub(crate) found: &'a mut Findings,
     /// `baton service`: Services without being asked for.
     pub(crate) service: bool,
+    /// For a manifest: somebody else's program may run it, so what this version does not do is only warned of.
+    pub(crate) manifest: bool,
 }
 
 impl Settle<'_> {
@@ -36,11 +38,9 @@ impl Settle<'_> {
         let control_plane = v.bool("EnableControlPlane");
         let services = v.bool("EnableServices") || (self.service && !control_plane);
         if !control_plane && !services {
-            self.error_nowhere(
-                "EnableControlPlane, EnableServices",
-                "no feature is on",
-                "--controlplane (cp_enable), --services (svc_enable) or both",
-            );
+            let key = "EnableControlPlane, EnableServices";
+            let expected = "--controlplane (cp_enable), --services (svc_enable) or both";
+            self.found.put(self.unless_manifest(), &Place::Nowhere, key, "no feature is on", "", expected);
         }
         let subnet = self.subnet();
         let election = self.election();
@@ -74,6 +74,10 @@ impl Settle<'_> {
         self.found.put(Severity::Warning, &self.values.place(field), field, what, value, expected);
     }
 
+    fn unless_manifest(&self) -> Severity {
+        if self.manifest { Severity::Warning } else { Severity::Error }
+    }
+
     fn error_nowhere(&mut self, key: &str, what: &str, expected: &str) {
         self.found.put(Severity::Error, &Place::Nowhere, key, what, "", expected);
     }
@@ -92,17 +96,21 @@ impl Settle<'_> {
             if self.values.bool(field) {
                 refused = true;
                 let what = format!("is not in this version: {what}");
-                self.error(field, &what, "", "ARP and NDP with --arp (vip_arp=true), or kube-vip for this mode");
+                let expected = "ARP and NDP with --arp (vip_arp=true), or kube-vip for this mode";
+                self.found.put(self.unless_manifest(), &self.values.place(field), field, &what, "", expected);
             }
         }
         let kind = self.values.text("LeaderElectionType");
         if kind == "etcd" {
-            self.error("LeaderElectionType", "is not in this version", &kind, "kubernetes, or kube-vip for this");
+            let (field, expected) = ("LeaderElectionType", "kubernetes, or kube-vip for this");
+            let what = "is not in this version";
+            self.found.put(self.unless_manifest(), &self.values.place(field), field, what, &kind, expected);
         } else if kind != "kubernetes" {
             self.error("LeaderElectionType", "is not a known kind", &kind, "kubernetes");
         }
         if !self.values.bool("EnableARP") && !refused {
-            self.error_nowhere("EnableARP", "no mode is on", "--arp (vip_arp=true)");
+            let expected = "--arp (vip_arp=true)";
+            self.found.put(self.unless_manifest(), &Place::Nowhere, "EnableARP", "no mode is on", "", expected);
         }
     }
 
@@ -213,7 +221,7 @@ impl Settle<'_> {
         let field = if self.values.text("Address").is_empty() { "VIP" } else { "Address" };
         let text = self.values.text(field);
         let items: Vec<&str> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
-        if items.is_empty() {
+        if items.is_empty() && !(self.manifest && self.values.bool("DDNS")) {
             let expected = "--address (address): an IP address or a DNS name, several separated by commas";
             self.error_nowhere("Address", "is missing, and the control plane needs one", expected);
         }

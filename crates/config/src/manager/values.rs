@@ -7,7 +7,7 @@ use crate::yaml::{self, Node};
 use super::table::{GONE, Kind, SETTINGS, Setting, Standing};
 
 /// Environment variables that kube-vip reads only when `svc_enable` is set, to whatever.
-const BEHIND_SVC_ENABLE: [&str; 6] =
+pub(crate) const BEHIND_SVC_ENABLE: [&str; 6] =
     ["svc_election", "svc_leasename", "svc_namespace", "lb_class_only", "lb_class_name", "lb_class_legacy_handling"];
 /// The one variable whose empty value counts.
 const MAY_BE_EMPTY: &str = "lb_class_name";
@@ -109,6 +109,27 @@ impl Values {
     pub(crate) fn asks(&self, setting: &Setting) -> bool {
         let given = &self.given[Values::index(setting.field)];
         given.as_ref().is_some_and(|(value, _)| *value != Value::Bad && *value != default(setting))
+    }
+
+    /// A value as it would be written in the environment; `None` when it is the default or not given.
+    pub(crate) fn written(&self, setting: &Setting) -> Option<String> {
+        self.asks(setting).then(|| self.shown(setting.field))
+    }
+
+    /// A value as it would be written.
+    pub(crate) fn shown(&self, field: &str) -> String {
+        match self.value(field) {
+            Value::Text(text) => text,
+            Value::Bool(bool) => bool.to_string(),
+            Value::Int(int) => int.to_string(),
+            Value::List(items) => items.join(","),
+            Value::Pairs(pairs) => {
+                let map: serde_json::Map<String, serde_json::Value> =
+                    pairs.into_iter().map(|(k, v)| (k, v.into())).collect();
+                serde_json::Value::from(map).to_string()
+            }
+            Value::Some | Value::Bad => String::new(),
+        }
     }
 
     fn flags(&mut self, flags: &[(String, String)], found: &mut Findings) {

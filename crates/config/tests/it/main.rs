@@ -6,6 +6,7 @@ mod corpus;
 mod env;
 mod lint;
 mod manager;
+mod manifests;
 mod messages;
 mod outputs;
 mod properties;
