@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::cobra::{ManagerFlags, boolean};
 use super::flags::Flags;
 
 /// Where a daemon puts its sockets unless told otherwise.
@@ -36,6 +37,24 @@ pub enum Command {
     /// Keep the addresses of a configuration and balance behind them
     #[command(args_override_self = true)]
     Start(Box<Start>),
+    /// Keep the control plane's address and those of Services in a Kubernetes cluster, in kube-vip's place
+    #[command(args_override_self = true)]
+    Manager(Box<Manager>),
+    /// The same, as kube-vip's older releases called it
+    #[command(args_override_self = true, hide = true)]
+    Service(Box<Manager>),
+    /// Print a manifest that runs `manager` in a cluster
+    Manifest {
+        /// Of what kind.
+        #[command(subcommand)]
+        what: ManifestOf,
+    },
+    /// Print a static pod that runs `manager` on kubeadm's nodes
+    Kubeadm {
+        /// On which.
+        #[command(subcommand)]
+        what: KubeadmOf,
+    },
     /// Say what `start` would say about a file, and what is legal but unwise in it; changes nothing
     Check(Check),
     /// Print the JSON Schema of the configuration file
@@ -88,6 +107,93 @@ pub struct Start {
     /// Directory of what must outlive the process (two markers)
     #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
     pub state_dir: PathBuf,
+}
+
+/// Options of `manager`.
+#[derive(Debug, Args)]
+pub struct Manager {
+    /// How log lines are written
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+    /// What is worth a log line; goes before --log
+    #[arg(long, value_enum)]
+    pub log_level: Option<LogLevel>,
+    /// Directory of the control socket
+    #[arg(long, value_name = "DIR", default_value = RUN_DIR)]
+    pub run_dir: PathBuf,
+    /// kube-vip's own.
+    #[command(flatten)]
+    pub flags: ManagerFlags,
+}
+
+/// Options of every manifest.
+#[derive(Debug, Args)]
+pub struct Generated {
+    /// Image of the container; without a tag, this version is its tag
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// Run by a ServiceAccount, not by a kubeconfig of the host
+    #[arg(long = "inCluster", default_value = "false", value_name = "BOOL")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
+    pub in_cluster: bool,
+    /// Least privilege: no more rights than these settings need
+    #[arg(long)]
+    pub minimal: bool,
+    /// kube-vip's own.
+    #[command(flatten)]
+    pub flags: ManagerFlags,
+}
+
+/// What `manifest` prints.
+#[derive(Debug, Subcommand)]
+pub enum ManifestOf {
+    /// A pod
+    #[command(args_override_self = true)]
+    Pod(Box<Generated>),
+    /// A DaemonSet
+    #[command(args_override_self = true)]
+    Daemonset {
+        /// On control-plane nodes only, whatever their taints
+        #[arg(long, default_value = "false", value_name = "BOOL")]
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
+        taint: bool,
+        /// Of every manifest.
+        #[command(flatten)]
+        generated: Box<Generated>,
+    },
+    /// ServiceAccount, role and binding
+    #[command(args_override_self = true)]
+    Rbac {
+        /// A Role in one namespace (svc_namespace, else kube-system) instead of a ClusterRole
+        #[arg(long, default_value = "false", value_name = "BOOL")]
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
+        role: bool,
+        /// A RoleBinding instead of a ClusterRoleBinding
+        #[arg(long, default_value = "false", value_name = "BOOL")]
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
+        rolebinding: bool,
+        /// Of every manifest.
+        #[command(flatten)]
+        generated: Box<Generated>,
+    },
+}
+
+/// Where `kubeadm`'s pod runs.
+#[derive(Debug, Subcommand)]
+pub enum KubeadmOf {
+    /// The first control-plane node
+    #[command(args_override_self = true)]
+    Init(Box<Generated>),
+    /// A further control-plane node
+    #[command(args_override_self = true)]
+    Join {
+        /// The kubeconfig that must be there
+        #[arg(long, value_name = "FILE", default_value = "/etc/kubernetes/admin.conf")]
+        config: String,
+        /// Of every manifest.
+        #[command(flatten)]
+        generated: Box<Generated>,
+    },
 }
 
 /// How log lines are written.

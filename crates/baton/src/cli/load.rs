@@ -49,6 +49,32 @@ pub fn environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
 }
 
+/// The file of that path and its text.
+///
+/// # Errors
+/// It cannot be read, or is none that we read.
+pub fn named_file(path: Option<String>) -> Result<Option<(String, String)>, Vec<Message>> {
+    let Some(path) = path else { return Ok(None) };
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    if !matches!(extension.as_deref(), Some("yaml" | "yml" | "json")) {
+        let expected = "a name that ends in .yaml, .yml or .json";
+        let mut message =
+            Message::new(Severity::Error, &Place::Nowhere, "the file", "is of no known kind", "", expected);
+        message.file = Some(path);
+        return Err(vec![message]);
+    }
+    match read(&path, FILE_MAX) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(e) => Err(vec![problem(Some(&path), "the file", &e)]),
+    }
+}
+
+/// The host's name.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 fn read(path: &str, most: u64) -> io::Result<String> {
     let mut text = String::new();
     let taken = File::open(path)?.take(most + 1).read_to_string(&mut text)?;
@@ -64,8 +90,7 @@ fn read(path: &str, most: u64) -> io::Result<String> {
 /// What netlink may fail with.
 pub fn host_facts() -> io::Result<HostFacts> {
     let mut rtnl = Rtnl::open()?;
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Ok(HostFacts { name, links: rtnl.links()?, addresses: rtnl.addresses()? })
+    Ok(HostFacts { name: host_name(), links: rtnl.links()?, addresses: rtnl.addresses()? })
 }
 
 fn problem(file: Option<&str>, what: &str, e: &io::Error) -> Message {

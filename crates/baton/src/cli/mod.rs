@@ -3,9 +3,12 @@
 pub mod args;
 mod check;
 mod cleanup;
+pub mod cobra;
 pub mod flags;
 mod kube_vip;
 pub mod load;
+pub mod manager;
+mod manifest;
 pub mod output;
 pub mod personality;
 mod sample;
@@ -45,6 +48,10 @@ fn own(args: Vec<OsString>) -> ExitCode {
     };
     match parsed.command {
         Command::Start(options) => start::run(*options, false),
+        Command::Manager(options) => manager::run(*options, false, false),
+        Command::Service(options) => manager::run(*options, true, false),
+        Command::Manifest { what } => manifest::of(&what, None),
+        Command::Kubeadm { what } => manifest::kubeadm(&what, None),
         Command::Check(options) => check::run(&options),
         Command::Schema => print(&format!("{:#}\n", baton_config::schema())),
         Command::Sample { what } => sample::run(&what, false),

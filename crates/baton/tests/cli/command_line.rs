@@ -18,7 +18,21 @@ fn link(dir: &tempfile::TempDir, name: &str) -> PathBuf {
 fn help_and_version_are_answers_and_nonsense_is_refused() {
     let help = baton(&["--help"]);
     assert_eq!(help.code, 0, "{help:?}");
-    for command in ["start", "check", "schema", "sample", "status", "cleanup", "demo", "version", "completion", "man"] {
+    for command in [
+        "start",
+        "manager",
+        "manifest",
+        "kubeadm",
+        "check",
+        "schema",
+        "sample",
+        "status",
+        "cleanup",
+        "demo",
+        "version",
+        "completion",
+        "man",
+    ] {
         assert!(help.out.contains(&format!("\n  {command} ")), "{command} is not in {}", help.out);
     }
     assert!(help.out.contains("2 refused"), "exit codes are documented: {}", help.out);
@@ -79,8 +93,67 @@ fn kube_vip_by_link_and_by_first_argument() {
     assert_eq!((flag.code, flag.err.contains("Error: unknown flag: --nonsense\n")), (1, true), "{flag:?}");
     let command = run(&kube_vip, &["nonsense"]);
     assert_eq!((command.code, command.err.contains("unknown command \"nonsense\"")), (1, true), "{command:?}");
-    let later = run(&kube_vip, &["manager", "--arp"]);
-    assert_eq!((later.code, later.err.contains("no `kube-vip manager`")), (2, true), "{later:?}");
+    assert!(help.out.contains("config"), "{help:?}");
+}
+
+#[test]
+fn manifests_of_kube_vip_and_of_ours() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let kube_vip = link(&dir, "kube-vip");
+    let flags = ["--interface=eth0", "--address", "192.0.2.10", "--controlplane", "--arp", "--leaderElection"];
+    let with = |before: &[&'static str], after: &[&'static str]| [before, &flags[..], after].concat();
+    let pod = run(&kube_vip, &with(&["manifest", "pod"], &[]));
+    assert_eq!((pod.code, pod.err.as_str()), (0, ""), "{pod:?}");
+    assert!(pod.out.contains("image: ghcr.io/baton-vip/baton:") && pod.out.ends_with("status: {}\n\n"), "{pod:?}");
+    let elsewhere = run(&kube_vip, &with(&["--image=a/b:c", "--inCluster"], &["manifest", "pod"]));
+    assert!(elsewhere.out.contains("image: a/b:c") && elsewhere.out.contains("serviceAccountName"), "{elsewhere:?}");
+    let set = baton(&with(&["manifest", "daemonset", "--inCluster", "--taint"], &["--image", "x"]));
+    assert!(set.out.contains("kind: DaemonSet") && set.out.contains("tolerations:"), "{set:?}");
+    let role = baton(&["manifest", "rbac", "--role=true"]);
+    assert_eq!((role.code, role.out.contains("kind: Role\n")), (0, true), "{role:?}");
+
+    // What is wrong is logged with kube-vip's exit code, and refused with ours.
+    for (args, code) in [(["manifest", "pod"], 0), (["kubeadm", "init"], 0)] {
+        let ran = run(&kube_vip, &[args[0], args[1], "--controlplane", "--arp"]);
+        assert_eq!((ran.code, ran.out.contains("--interface")), (code, true), "{ran:?}");
+        assert!(ran.err.contains("Address: is missing"), "{ran:?}");
+        let ours = baton(&[args[0], args[1], "--controlplane", "--arp"]);
+        assert_eq!((ours.code, ours.out.as_str(), ours.err.contains("Address: is missing")), (2, "", true), "{ours:?}");
+    }
+    let join = with(&["kubeadm", "join", "--config=/nonexistent"], &[]);
+    assert_eq!((run(&kube_vip, &join).code, baton(&join).code), (0, 2));
+    for group in ["manifest", "kubeadm", "sample"] {
+        let help = run(&kube_vip, &[group]);
+        assert_eq!((help.code, help.out.contains("Commands:")), (0, true), "{help:?}");
+    }
+    assert_eq!(run(&kube_vip, &["manifest", "pod", "--nonsense"]).code, 1);
+    let completion = run(&kube_vip, &["completion", "bash"]);
+    assert_eq!((completion.code, completion.out.contains("--serviceInterface")), (0, true));
+}
+
+#[test]
+fn a_manager_is_refused_with_every_reason() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let kube_vip = link(&dir, "kube-vip");
+    let file = dir.path().join("settings.yaml");
+    fs::write(&file, "enableBGP: true\nport: 0\n").expect("a file");
+    let named = format!("--config-file={}", file.to_str().expect("UTF-8"));
+    for ran in [
+        run(&kube_vip, &["--services", &named, "manager", "--leaseRetry", "x"]),
+        baton(&["manager", "--services", &named, "--leaseRetry=x"]),
+        baton(&["service", &named, "--leaseRetry=x"]),
+    ] {
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{ran:?}");
+        for part in [":1:12: EnableBGP: is not in this version", ":2:7: Port: is out of range", "flag --leaseRetry: "] {
+            assert!(ran.err.contains(part), "{part} is not in {}", ran.err);
+        }
+    }
+    let missing = baton(&["manager", "--config-file=/nonexistent.yaml"]);
+    assert_eq!((missing.code, missing.err.contains("/nonexistent.yaml")), (2, true), "{missing:?}");
+    let kind = baton(&["manager", "--config-file=/etc/hostname"]);
+    assert_eq!((kind.code, kind.err.contains(".yaml, .yml or .json")), (2, true), "{kind:?}");
+    let text = baton(&["manager", "--arp", "false"]);
+    assert_eq!(text.code, 2, "a boolean takes no value without =: {text:?}");
 }
 
 #[test]

@@ -3,8 +3,12 @@
 
 use std::time::Duration;
 
-use crate::message::{Findings, Place, Severity};
+use crate::keys::Shape;
+use crate::message::{Findings, Message, Place, Severity};
+use crate::scalar::{self, Style};
+use crate::tree::Value;
 
+use super::cloud_flags::{CLOUD_FLAGS, Meaning};
 use super::settings::Level;
 
 /// Where pools of addresses are, and for which Services.
@@ -64,6 +68,144 @@ pub enum CloudAccess {
     Home,
 }
 
+/// Settings that may be started with.
+#[derive(Clone, Debug)]
+pub struct LoadedCloud {
+    /// What to do.
+    pub settings: CloudSettings,
+    /// What has no effect.
+    pub warnings: Vec<Message>,
+}
+
+/// Most Services that are worked on at once.
+const WORKERS_MAX: u64 = 64;
+/// Bounds of a Lease's times.
+const TIMES: Shape = Shape::Time(Duration::from_secs(1), Duration::from_secs(86_400), false);
+
+/// Reads the command line, flags by name without dashes, and the environment.
+///
+/// # Errors
+/// Everything that is wrong, and the warnings too.
+pub fn cloud(flags: &[(String, String)], env: &[(String, String)]) -> Result<LoadedCloud, Vec<Message>> {
+    let mut found = Findings::default();
+    for (name, text) in flags {
+        let place = Place::Flag(name.clone());
+        match CLOUD_FLAGS.iter().find(|flag| flag.name == name).map(|flag| flag.meaning) {
+            Some(Meaning::Works) => {}
+            Some(Meaning::Idle(why)) => {
+                let what = format!("has no effect: {why}");
+                found.put(Severity::Warning, &place, name, &what, "", "");
+            }
+            None => found.put(Severity::Error, &place, name, "is not a known flag", text, ""),
+        }
+    }
+    let mut read = Read { flags, found: &mut found };
+    let access = match (read.text("kubeconfig"), read.on("OutSideCluster", false)) {
+        (Some(path), _) => CloudAccess::File(path),
+        (None, true) => CloudAccess::Home,
+        (None, false) => CloudAccess::InCluster,
+    };
+    let settings = CloudSettings {
+        election: read.on("leader-elect", true).then(|| read.election()),
+        access,
+        master: read.text("master"),
+        cluster_name: read.text("cluster-name").unwrap_or_else(|| "kubernetes".to_owned()),
+        workers: u32::try_from(read.int("concurrent-service-syncs", 1, WORKERS_MAX, 1)).unwrap_or(1),
+        log: match read.int("v", 0, 10, 0) {
+            0..=3 => Level::Info,
+            4..=5 => Level::Debug,
+            _ => Level::Trace,
+        },
+        pools: pools(env, read.found),
+    };
+    let refused = found.refused();
+    let messages = found.finish(None);
+    if refused { Err(messages) } else { Ok(LoadedCloud { settings, warnings: messages }) }
+}
+
+/// Flags by name; what is wrong goes to the findings.
+struct Read<'a> {
+    flags: &'a [(String, String)],
+    found: &'a mut Findings,
+}
+
+impl Read<'_> {
+    fn given(&self, name: &str) -> Option<String> {
+        self.flags.iter().rev().find(|(n, _)| n == name).map(|(_, text)| text.clone())
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.given(name).filter(|text| !text.is_empty())
+    }
+
+    /// A value of a shape, or the default.
+    fn value(&mut self, name: &str, shape: &Shape) -> Option<Value> {
+        let text = self.text(name)?;
+        match scalar::read(&text, Style::Outside, shape) {
+            Ok(value) => value,
+            Err(wrong) => {
+                let place = Place::Flag(name.to_owned());
+                self.found.put(Severity::Error, &place, name, wrong.what, &text, &wrong.expected);
+                None
+            }
+        }
+    }
+
+    fn on(&mut self, name: &str, default: bool) -> bool {
+        match self.value(name, &Shape::Bool) {
+            Some(Value::Bool(bool)) => bool,
+            _ => default,
+        }
+    }
+
+    fn int(&mut self, name: &str, min: u64, max: u64, default: u64) -> u64 {
+        match self.value(name, &Shape::Int(min, max)) {
+            Some(Value::Int(int)) => int,
+            _ => default,
+        }
+    }
+
+    fn time(&mut self, name: &str, default: u64) -> Duration {
+        match self.value(name, &TIMES) {
+            Some(Value::Time(time)) => time,
+            _ => Duration::from_secs(default),
+        }
+    }
+
+    fn election(&mut self) -> CloudElection {
+        let lock = self.text("leader-elect-resource-lock");
+        if let Some(lock) = lock.filter(|lock| lock != "leases") {
+            let (name, what) = ("leader-elect-resource-lock", "is no kind of lock any more");
+            self.found.put(Severity::Error, &Place::Flag(name.to_owned()), name, what, &lock, "leases");
+        }
+        let election = CloudElection {
+            namespace: self.text("leader-elect-resource-namespace").unwrap_or_else(|| "kube-system".to_owned()),
+            name: self.text("leader-elect-resource-name").unwrap_or_else(|| LEASE.to_owned()),
+            duration: self.time("leader-elect-lease-duration", 15),
+            renew_deadline: self.time("leader-elect-renew-deadline", 10),
+            retry: self.time("leader-elect-retry-period", 2),
+        };
+        let CloudElection { duration, renew_deadline, retry, .. } = election;
+        if renew_deadline >= duration {
+            let expected = format!("less than leader-elect-lease-duration, which is {}", scalar::duration(duration));
+            self.too_long("leader-elect-renew-deadline", renew_deadline, &expected);
+        }
+        if retry * 6 >= renew_deadline * 5 {
+            let expected =
+                format!("less than leader-elect-renew-deadline ({}) / 1.2", scalar::duration(renew_deadline));
+            self.too_long("leader-elect-retry-period", retry, &expected);
+        }
+        election
+    }
+
+    fn too_long(&mut self, name: &str, time: Duration, expected: &str) {
+        let place = Place::Flag(name.to_owned());
+        self.found.put(Severity::Error, &place, name, "is too long", &scalar::duration(time), expected);
+    }
+}
+
+/// The Lease of kube-vip's cloud provider, as its manifest names it.
+const LEASE: &str = "kube-vip-cloud-controller";
 /// The class of kube-vip's Services.
 const CLASS: &str = "kube-vip.io/kube-vip-class";
 

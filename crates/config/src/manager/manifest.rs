@@ -108,7 +108,7 @@ pub fn manifest(args: &ManifestArgs<'_>) -> Result<(String, Vec<Message>), NoMan
 }
 
 /// The prefix lengths that kube-vip writes for addresses when nobody gave any.
-fn subnet(values: &Values) -> String {
+pub(super) fn subnet(values: &Values) -> String {
     let addresses = values.text("Address");
     let one = |address: &str| match address.trim().parse::<std::net::IpAddr>() {
         Ok(ip) if ip.is_ipv4() => "32",

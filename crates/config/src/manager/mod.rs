@@ -3,6 +3,9 @@
 //! Precedence is what kube-vip's code does: environment over flag over file. Everything that is wrong is told at once.
 
 mod cloud;
+mod cloud_flags;
+mod cloud_manifest;
+mod dump;
 mod emit;
 mod environment;
 mod manifest;
@@ -12,7 +15,10 @@ mod settle;
 mod table;
 mod values;
 
-pub use cloud::{CloudSettings, Pools};
+pub use cloud::{CloudAccess, CloudElection, CloudSettings, LoadedCloud, Pools, cloud};
+pub use cloud_flags::{CLOUD_FLAGS, CloudFlag};
+pub use cloud_manifest::cloud_manifest;
+pub use dump::DumpFacts;
 pub use manifest::{IMAGE, Manifest, ManifestArgs, NoManifest, manifest};
 pub use settings::*;
 pub use table::{GONE, Gone, SETTINGS, Setting};
@@ -22,12 +28,22 @@ use settle::Settle;
 use values::Values;
 
 /// Settings that may be started with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoadedManager {
     /// What to do.
     pub settings: ManagerSettings,
     /// What is legal and probably not meant, or has no effect.
     pub warnings: Vec<Message>,
+    /// What was written, for [`LoadedManager::dump`].
+    values: Values,
+}
+
+impl std::fmt::Debug for LoadedManager {
+    /// Without what was written, which may have secrets in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let LoadedManager { settings, warnings, .. } = self;
+        write!(f, "LoadedManager {{ settings: {settings:?}, warnings: {warnings:?} }}")
+    }
 }
 
 /// Where flags, environment and file came from, for [`manager`].
@@ -68,5 +84,5 @@ pub fn manager(args: &ManagerArgs<'_>) -> Result<LoadedManager, Vec<Message>> {
     values::without_effect(&values, &mut found);
     let refused = found.refused();
     let messages = found.finish(args.file);
-    if refused { Err(messages) } else { Ok(LoadedManager { settings, warnings: messages }) }
+    if refused { Err(messages) } else { Ok(LoadedManager { settings, warnings: messages, values }) }
 }

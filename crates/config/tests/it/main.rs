@@ -1,6 +1,7 @@
 //! Configurations as users write them, and every message that they can get.
 
 mod balancing;
+mod cloud;
 mod compare;
 mod corpus;
 mod env;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use baton_config::manager::{
-    DnsMode, LeaseRef, Level, LoadedManager, ManagerArgs, ManagerSettings, Prefix, ServicesInterface, Target, manager,
-    manager_file,
+    DnsMode, DumpFacts, LeaseRef, Level, LoadedManager, ManagerArgs, ManagerSettings, Prefix, ServicesInterface,
+    Target, manager, manager_file,
 };
 
 fn words(line: &str) -> Vec<(String, String)> {
@@ -332,4 +332,57 @@ fn secrets_are_not_repeated() {
     let messages =
         refused("--arp --bgp --services --peerPass=hunter2 --localAS=x", "bgp_peers=192.0.2.1:65000:hunter2:false", "");
     assert!(!messages.join("\n").contains("hunter2"), "{messages:?}");
+}
+
+#[test]
+fn the_dump() {
+    let flags = format!("{CP} --services --peerPass=hunter2 --leaseName=ns/lock");
+    let loaded =
+        load(&flags, "vip_nodename=n1 svc_enable=true bgp_peers=a:1:hunter2:false", "port: 7443").expect("accepted");
+    let services = ["default/web (Type: LoadBalancer, VIPs: 192.0.2.20)".to_owned()];
+    let tables = ["baton-eth0".to_owned()];
+    let facts = DumpFacts {
+        timestamp: "2026-01-02T03:04:05Z",
+        pid: 7,
+        services: &services,
+        tables: &tables,
+        ..DumpFacts::default()
+    };
+    let text = loaded.dump(&facts);
+    let line = "=".repeat(80);
+    assert!(text.starts_with(&format!("\n{line}\n                   KUBE-VIP CONFIGURATION DUMP\n{line}\nTimestamp: 2026-01-02T03:04:05Z\nNode Name: n1\nProcess ID: 7\n{line}\n")), "{text}");
+    let titles: Vec<&str> = text.lines().filter(|line| line.starts_with("--- ")).collect();
+    assert_eq!(
+        titles,
+        [
+            "--- BASIC CONFIGURATION ---",
+            "--- BGP CONFIGURATION ---",
+            "--- ARP/NDP CONFIGURATION ---",
+            "--- SERVICES CONFIGURATION ---",
+            "--- NETWORK INTERFACES ---",
+            "--- LEADER ELECTION CONFIGURATION ---",
+            "--- RUNTIME STATISTICS ---",
+            "--- NFTABLES ---",
+            "--- GIVEN SETTINGS ---",
+        ]
+    );
+    for expected in [
+        "VIP: 192.0.2.10",
+        "VIP Subnet: 32",
+        "Port: 7443",
+        "Interface: eth0",
+        "ARP Enabled: true",
+        "BGP Enabled: false",
+        "  Service 1: default/web (Type: LoadBalancer, VIPs: 192.0.2.20)",
+        "Lease Name: ns/lock",
+        "Lease Duration: 15 seconds",
+        "  baton-eth0",
+        "Port: 7443 (file, line 1)",
+        "NodeName: n1 (environment variable vip_nodename)",
+        "LeaseName: ns/lock (flag --leaseName)",
+        "BGPPeerConfig.Password: ******** (flag --peerPass)",
+    ] {
+        assert!(text.lines().any(|line| line == expected), "{expected} is not in\n{text}");
+    }
+    assert!(!text.contains("hunter2") && !format!("{loaded:?}").contains("hunter2"), "{text}");
 }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use baton_config::manager::{IMAGE, Manifest, ManifestArgs, NoManifest, manifest};
+use baton_config::manager::{
+    IMAGE, ManagerArgs, Manifest, ManifestArgs, NoManifest, cloud_manifest, manager, manifest,
+};
 
 /// `name=value` separated by blanks.
 fn words(line: &str) -> Vec<(String, String)> {
@@ -130,7 +132,7 @@ const CASES: &[Case] = &[
 
 #[test]
 fn every_document() {
-    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files/manifests");
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests");
     let mut wrong = Vec::new();
     for case in CASES {
         let text = generate(case).unwrap_or_else(|no| panic!("{}: {:?}", case.file, no.messages));
@@ -140,4 +142,72 @@ fn every_document() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_cloud_provider() {
+    let text = cloud_manifest("ghcr.io/baton-vip/baton:v1.2.3");
+    assert_eq!(text, include_str!("../manifests/cloud-provider.yaml"), "{text}");
+}
+
+#[test]
+fn images_with_and_without_a_tag() {
+    let image = |image: &'static str| {
+        let text = generate(&Case { flags: K3S, image, ..POD }).expect("a manifest");
+        text.lines().find_map(|line| line.trim().strip_prefix("image: ").map(str::to_owned)).expect("an image")
+    };
+    assert_eq!(image("kube-vip"), "kube-vip:v1.2.3");
+    assert_eq!(image("kube-vip:dev"), "kube-vip:dev");
+    assert_eq!(image("localhost:5000/kube-vip"), "localhost:5000/kube-vip:v1.2.3");
+    assert_eq!(image("a/b@sha256:0123"), "a/b@sha256:0123");
+}
+
+#[test]
+fn what_keeps_a_manifest_from_being_made() {
+    let no = |what, flags: &'static str| {
+        let no = generate(&Case { what, flags, ..POD }).expect_err("it is refused");
+        (no.help, no.messages.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let address = "configuration: Address: is missing, and the control plane needs one, expected --address (address): \
+        an IP address or a DNS name, several separated by commas"
+        .to_owned();
+    assert_eq!(no(Manifest::Pod, "--arp --controlplane"), (true, vec![address.clone()]));
+    assert_eq!(no(RBAC.what, "--arp --controlplane"), (true, vec![address]));
+    let (help, messages) = no(Manifest::Kubeadm, "--arp --services");
+    assert_eq!((help, messages.len()), (true, 2), "{messages:?}");
+    let (help, messages) = no(Manifest::Pod, "--arp --services --port=x");
+    assert_eq!((help, messages.len()), (false, 1), "{messages:?}");
+}
+
+#[test]
+fn what_a_manifest_asks_for_is_what_the_manager_reads() {
+    // Whatever the generator writes into the environment comes back as the same settings.
+    for case in CASES.iter().filter(|case| !matches!(case.what, Manifest::Rbac { .. }) && case.file != "pod-bgp") {
+        let read = |flags: &[(String, String)], env: &[(String, String)]| {
+            let args = ManagerArgs { flags, env, file: None, host: "node", service: false, kube_vip: true };
+            manager(&args).unwrap_or_else(|messages| panic!("{}: {messages:?}", case.file)).settings
+        };
+        let text = generate(case).expect("a manifest");
+        let mut env: Vec<(String, String)> = Vec::new();
+        let mut flags: Vec<(String, String)> = Vec::new();
+        for line in text.lines().map(str::trim) {
+            let unquoted = |text: &str| text.trim_matches(['"', '\'']).to_owned();
+            if let Some(flag) = line.strip_prefix("- --") {
+                flags.extend(words(flag));
+            } else if let Some(name) = line.strip_prefix("- name: ") {
+                env.push((name.to_owned(), String::new()));
+            } else if let (Some(value), Some(last)) = (line.strip_prefix("value: "), env.last_mut()) {
+                last.1 = unquoted(value);
+            }
+        }
+        let mut direct = read(&words(case.flags), &words(case.env));
+        let subnet = env.iter().find(|(name, _)| name == "vip_subnet");
+        if subnet.is_some() {
+            direct.subnet = read(&words(case.flags), &[subnet.cloned().expect("asked above")]).subnet;
+        }
+        // The kubeconfig is mounted where it is looked for.
+        direct.api.config_file = "/etc/kubernetes/admin.conf".to_owned();
+        direct.api.config_file_chosen = false;
+        assert_eq!(read(&flags, &env), direct, "{}", case.file);
+    }
 }
