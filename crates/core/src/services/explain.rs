@@ -190,7 +190,7 @@ fn reason(why: &Why) -> String {
         Why::Unresolved => "its name has no usable address".into(),
         Why::Starting => "this node has not read everything yet".into(),
         Why::NoEndpoints => "no endpoint answers".into(),
-        Why::NoLocalEndpoints => "its endpoints are on other nodes, and none of them holds the Lease yet".into(),
+        Why::NoLocalEndpoints => "no endpoint on this node, and no other node is known to hold the Lease".into(),
         Why::Former(lease) => format!("until {lease}, which governed the address before, has run out"),
         Why::NoHolder => "nobody holds the Lease yet".into(),
         Why::Opening => "this node holds the Lease; the address is about to come up".into(),

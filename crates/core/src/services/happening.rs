@@ -58,36 +58,35 @@ pub(super) struct Told {
     /// It is announced here.
     announced: bool,
     refused: Option<Refusal>,
+    /// The refusal was told by this node.
+    said: bool,
 }
 
 impl Services {
     /// Tells what is new about the Services that were touched.
     pub(super) fn tell(&mut self, touched: &mut Touched) {
+        let speaks = self.speaks();
         for key in &touched.services {
-            let Some(entry) = self.services.get(key) else { continue };
-            let Some(plan) = self.plan(key) else { continue };
+            let (Some(entry), Some(plan)) = (self.services.get(key), self.plan(key)) else { continue };
+            let before = &entry.told;
             let refused = self.refusal(&entry.service);
-            let told = &entry.told;
             let announced = plan.addresses.iter().any(|planned| planned.held);
-            let mut happening = None;
-            if announced && !told.announced {
-                happening = self.gained(entry);
-            } else if !announced && told.announced {
-                happening = withdrawn(&plan.verdict);
-            }
-            let new = refused.as_ref().filter(|refused| told.refused.as_ref() != Some(refused));
-            let mut news: Vec<(Kind, String)> = happening.into_iter().collect();
-            news.extend(new.filter(|_| self.speaks()).map(|refused| (Kind::Refused, refused.message.clone())));
-            let counted = new.map(|refused| refused.reason);
-            let uid = entry.service.uid.clone();
-            let news =
-                news.into_iter().map(|(kind, message)| Happening { key: key.clone(), uid: uid.clone(), kind, message });
-            touched.happenings.extend(news);
-            if let Some(reason) = counted {
+            let new = refused.as_ref().filter(|refused| before.refused.as_ref() != Some(refused));
+            let unsaid = refused.as_ref().filter(|_| speaks && (new.is_some() || !before.said));
+            let news = [
+                if announced && !before.announced { self.gained(entry) } else { None },
+                if !announced && before.announced { withdrawn(&plan.verdict) } else { None },
+                unsaid.map(|refused| (Kind::Refused, refused.message.clone())),
+            ];
+            let uid = &entry.service.uid;
+            let happening = |(kind, message)| Happening { key: key.clone(), uid: uid.clone(), kind, message };
+            touched.happenings.extend(news.into_iter().flatten().map(happening));
+            if let Some(reason) = new.map(|refused| refused.reason) {
                 *self.errors.entry((key.clone(), reason)).or_default() += 1;
             }
+            let said = refused.is_some() && (unsaid.is_some() || (new.is_none() && before.said));
             if let Some(entry) = self.services.get_mut(key) {
-                entry.told = Told { announced, refused };
+                entry.told = Told { announced, refused, said };
             }
         }
     }

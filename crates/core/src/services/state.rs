@@ -175,6 +175,11 @@ impl Services {
         self.services.get(key).map(|entry| &entry.service)
     }
 
+    /// How often a Service could not be announced, by reason.
+    pub fn errors(&self) -> impl Iterator<Item = (&Key, &'static str, u64)> {
+        self.errors.iter().map(|((key, reason), count)| (key, *reason, *count))
+    }
+
     /// What was configured.
     #[must_use]
     pub fn options(&self) -> &Options {

@@ -162,6 +162,14 @@ fn what_is_not_built_or_cannot_work_is_refused_with_its_reason() {
     let mut node = Node::new(options());
     node.holder("kube-system/plndr-svcs-lock", "node-2");
     assert!(told(&node.backed(with("egress", "true"))).is_empty());
+    // The next holder tells what nobody may have told, once.
+    assert_eq!(told(&node.holder("kube-system/plndr-svcs-lock", "node-1")).len(), 1);
+    node.holder("kube-system/plndr-svcs-lock", "");
+    assert!(told(&node.holder("kube-system/plndr-svcs-lock", "node-1")).is_empty());
+    assert_eq!(
+        node.services.errors().map(|(_, reason, count)| (reason, count)).collect::<Vec<_>>(),
+        [("not_supported", 1)]
+    );
 }
 
 #[test]
