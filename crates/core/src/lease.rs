@@ -51,6 +51,10 @@ pub struct LeaseRecord {
     pub acquire_time: String,
     /// `renewTime`. In a request whoever sends it writes the present time.
     pub renew_time: String,
+    /// The holder that the last record by a Baton named (an annotation, which other programs leave as it is); empty when
+    /// that one was released in good order, `None` when no Baton ever wrote this Lease. A holder that another program
+    /// erases without having been it, as client-go does when its release comes late, is recognised by it.
+    pub author: Option<String>,
 }
 
 /// A request about one Lease. There is one under way at a time.

@@ -29,6 +29,9 @@ const AGAIN: Duration = Duration::from_millis(2);
 /// The least time in which a server has to answer: less would make slow disks look like dead servers.
 const ATTEMPT_MIN: Duration = Duration::from_millis(500);
 
+/// [`LeaseRecord::author`].
+const AUTHOR: &str = "baton/holder";
+
 /// A request of the keeper.
 #[derive(Debug)]
 struct Request {
@@ -291,7 +294,7 @@ impl<D: Fn(Event) -> bool> Thread<D> {
     fn shown(&mut self, namespace: &str, mut lease: Lease) {
         let Some(name) = self.wanted(namespace, &lease) else { return };
         lease.metadata.remove("managedFields");
-        let state = Some((record(&lease.spec), version(&lease)));
+        let state = Some((record(&lease), version(&lease)));
         self.known.insert(name.clone(), Some(lease));
         self.undelivered.sights.insert(name.clone(), Event::LeaseSeen { name, state });
     }
@@ -337,7 +340,7 @@ async fn perform(client: &Client, request: &Request, known: Option<Lease>) -> (L
     match result.map(serde_json::from_value::<Lease>) {
         Ok(Ok(mut lease)) => {
             lease.metadata.remove("managedFields");
-            let reply = LeaseReply::Stored { record: record(&lease.spec), version: version(&lease) };
+            let reply = LeaseReply::Stored { record: record(&lease), version: version(&lease) };
             (reply, Some(lease))
         }
         Ok(Err(e)) => (LeaseReply::Unknown(format!("the answer is no Lease: {e}")), None),
@@ -364,6 +367,13 @@ fn body(known: Lease, object: &ObjectRef, record: &LeaseRecord, version: Option<
         Some(version) => metadata.insert("resourceVersion".to_owned(), json!(version)),
         None => metadata.remove("resourceVersion"),
     };
+    if let Some(author) = &record.author {
+        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+        if !annotations.is_object() {
+            *annotations = json!({});
+        }
+        annotations[AUTHOR] = json!(author);
+    }
     let now = wall::micros(wall::now());
     let acquired = if record.acquire_time.is_empty() { &now } else { &record.acquire_time };
     // Nobody is written as no holder at all, as client-go does.
@@ -378,7 +388,9 @@ fn body(known: Lease, object: &ObjectRef, record: &LeaseRecord, version: Option<
     json!({ "apiVersion": LEASES.api_version(), "kind": "Lease", "metadata": metadata, "spec": spec })
 }
 
-fn record(spec: &Map<String, Value>) -> LeaseRecord {
+fn record(lease: &Lease) -> LeaseRecord {
+    let spec = &lease.spec;
+    let author = lease.metadata.get("annotations").and_then(|all| all.get(AUTHOR)?.as_str());
     let text = |key: &str| spec.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let number = |key: &str| spec.get(key).and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok()).unwrap_or(0);
     LeaseRecord {
@@ -387,6 +399,7 @@ fn record(spec: &Map<String, Value>) -> LeaseRecord {
         transitions: number("leaseTransitions"),
         acquire_time: text("acquireTime"),
         renew_time: text("renewTime"),
+        author: author.map(str::to_owned),
     }
 }
 

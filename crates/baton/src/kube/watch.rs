@@ -51,7 +51,7 @@ where
 {
     let (sender, receiver) = mpsc::channel(CHANGES);
     let (backoff, version) = (Backoff::default(), None);
-    let watch = Watch { client, selection, sender: sender.clone(), backoff, version, trouble: None };
+    let watch = Watch { client, selection, sender: sender.clone(), backoff, version, trouble: None, polls: false };
     tokio::spawn(async move {
         tokio::select! {
             () = watch.run() => {}
@@ -70,6 +70,8 @@ struct Watch<T> {
     version: Option<String>,
     /// What went wrong last, told once.
     trouble: Option<String>,
+    /// We may list but not watch: list again and again, seldom.
+    polls: bool,
 }
 
 /// A page of a list.
@@ -185,7 +187,9 @@ impl<T: DeserializeOwned> Watch<T> {
                 }
             }
         }
-        self.well();
+        if !self.polls {
+            self.well();
+        }
         match self.send(Change::Restarted(all)).await {
             Ok(()) => End::Done,
             Err(end) => end,
@@ -203,9 +207,13 @@ impl<T: DeserializeOwned> Watch<T> {
         ];
         let body = match self.client.stream(&self.selection.path(&parameters)).await {
             Ok(body) => body,
-            Err(error) => return End::Trouble(error),
+            Err(error) => {
+                if matches!(error, Error::Forbidden(_)) {
+                    (self.polls, self.version) = (true, None);
+                }
+                return End::Trouble(error);
+            }
         };
-        // Lists may be forbidden when watches are not, and the other way round: both have to work for all to be well.
         let mut lines = Lines { body, buffer: BytesMut::new(), read: 0 };
         let mut first = true;
         loop {
@@ -221,6 +229,7 @@ impl<T: DeserializeOwned> Watch<T> {
                 return end;
             }
             if first {
+                self.polls = false;
                 self.well();
                 first = false;
             }

@@ -63,7 +63,8 @@ fn name(name: &str) -> LeaseName {
 }
 
 fn held_by(holder: &str) -> LeaseRecord {
-    LeaseRecord { holder: holder.to_owned(), duration_seconds: 15, ..LeaseRecord::default() }
+    let author = Some(holder.to_owned());
+    LeaseRecord { holder: holder.to_owned(), duration_seconds: 15, author, ..LeaseRecord::default() }
 }
 
 fn start(authority: &Authority, servers: &[&Server], deadline: Duration) -> (Requests, Keeper, Node) {
@@ -114,14 +115,18 @@ async fn made_renewed_released_and_nothing_of_others_is_lost() {
     let LeaseReply::Stored { record: now, version } = keeper.reply(6).await else { panic!("not stored") };
     assert_eq!((now.transitions, &now.acquire_time), (3, &record.acquire_time));
     assert!(now.renew_time > record.renew_time);
-    requests.send(lock(), 7, replace(LeaseRecord { duration_seconds: 1, ..LeaseRecord::default() }, version));
+    assert_eq!(now.author.as_deref(), Some("n1"));
+    requests.send(lock(), 7, replace(LeaseRecord { duration_seconds: 1, ..held_by("") }, version));
     assert!(matches!(keeper.reply(7).await, LeaseReply::Stored { .. }));
     let left = store.get(LOCK);
     assert_eq!(
         (&left["metadata"]["labels"]["team"], &left["spec"]["strategy"]),
         (&json!("a"), &json!("OldestEmulationVersion"))
     );
-    assert_eq!(left["spec"].get("holderIdentity"), None);
+    assert_eq!(
+        (left["spec"].get("holderIdentity"), &left["metadata"]["annotations"]["baton/holder"]),
+        (None, &json!(""))
+    );
 }
 
 #[tokio::test]

@@ -166,6 +166,22 @@ async fn what_is_forbidden_is_told_once_and_tried_again() {
 }
 
 #[tokio::test]
+async fn without_the_right_to_watch_the_list_is_asked_for_again() {
+    let (authority, store) = (Authority::new(), Store::default());
+    let objects = store.clone();
+    let server = Server::start(&authority, move |ask| {
+        if ask.is_watch() { status(403, "Forbidden", "no watch") } else { objects.answer(ask) }
+    })
+    .await;
+    let (client, _access, _node) = client(&authority, &[&server]);
+    let mut changes = watch::<Service>(client, Selection::all(SERVICES));
+    assert!(restarted(&mut changes).await.is_empty());
+    assert_eq!(next(&mut changes).await, Change::Refused(Error::Forbidden("no watch".into())));
+    put(&store, "a", 1);
+    assert_eq!(restarted(&mut changes).await, vec![service("a", 1)]);
+}
+
+#[tokio::test]
 async fn an_object_that_cannot_be_read_hides_no_other() {
     let (authority, store) = (Authority::new(), Store::default());
     put(&store, "a", 1);

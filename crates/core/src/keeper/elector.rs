@@ -61,6 +61,8 @@ pub(crate) struct Term {
     pub(crate) began: Time,
     /// When the request left by which it was renewed last.
     renewed: Time,
+    /// Another program erased its record: it is to be written anew at once.
+    erased: bool,
     /// `acquireTime`, which tells this term from every other one.
     acquired: String,
 }
@@ -177,6 +179,7 @@ impl Elector {
         match (wish, &self.term) {
             (Wish::Leave { shut }, Some(term)) if now < term.until => shut.then_some(now),
             (Wish::Leave { .. }, _) => None,
+            (Wish::Hold, Some(term)) if now < term.until && term.erased => Some(now),
             (Wish::Hold, Some(term)) if now < term.until => {
                 Some(term.renewed + self.third().saturating_sub(self.spread))
             }
@@ -218,6 +221,7 @@ impl Elector {
         let mut record = LeaseRecord {
             holder: self.settings.identity.clone(),
             duration_seconds: self.seconds(),
+            author: Some(self.settings.identity.clone()),
             ..LeaseRecord::default()
         };
         let Some(seen) = &self.seen else {
@@ -241,7 +245,8 @@ impl Elector {
     fn release_op(&self) -> Option<LeaseOp> {
         let seen = self.seen.as_ref().filter(|s| self.is_own(&s.record))?;
         let transitions = seen.record.transitions;
-        let record = LeaseRecord { duration_seconds: 1, transitions, ..LeaseRecord::default() };
+        let author = Some(String::new());
+        let record = LeaseRecord { duration_seconds: 1, transitions, author, ..LeaseRecord::default() };
         Some(LeaseOp::Replace { record, version: seen.version.clone() })
     }
 
@@ -298,7 +303,7 @@ impl Elector {
         self.see(now, record, version);
         // Another node's record in this answer would mean that it was not this node's that was stored.
         if self.holder() == self.settings.identity {
-            self.term = Some(Term { until, began, renewed: flight.sent, acquired });
+            self.term = Some(Term { until, began, renewed: flight.sent, erased: false, acquired });
         }
     }
 
@@ -325,6 +330,7 @@ impl Elector {
 
     /// The record of the store, newer than what was known.
     fn see(&mut self, now: Time, record: LeaseRecord, version: String) {
+        let record = self.unerased(record);
         if record.holder != self.settings.identity {
             self.term = None;
         }
@@ -333,6 +339,26 @@ impl Elector {
         if !self.known {
             self.known = true;
             self.next = now;
+        }
+    }
+
+    /// client-go's release, when it comes late, erases a successor that it has just read. If that is a Baton it did not
+    /// give up, so it still holds: the record is read as it was, and its holder writes it anew at once.
+    fn unerased(&mut self, record: LeaseRecord) -> LeaseRecord {
+        let author = record.author.as_deref().unwrap_or_default();
+        if !record.holder.is_empty() || author.is_empty() {
+            return record;
+        }
+        match &self.seen {
+            Some(seen) if seen.record.holder == author => {
+                if let Some(term) = self.term.as_mut().filter(|_| author == self.settings.identity) {
+                    term.erased = true;
+                }
+                seen.record.clone()
+            }
+            Some(_) => record,
+            // What was there before is not known: the author may hold it.
+            None => LeaseRecord { holder: author.to_owned(), duration_seconds: self.seconds(), ..record },
         }
     }
 
@@ -369,4 +395,77 @@ impl Elector {
 /// said to be; `None` when they are not.
 fn newer(version: &str, than: &str) -> Option<bool> {
     Some(version.parse::<u64>().ok()? > than.parse::<u64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::LeaseName;
+
+    const TICK: Duration = Duration::from_millis(4);
+
+    fn at(ms: u64) -> Time {
+        Time(1_000_000_000 + ms * 1_000_000)
+    }
+
+    fn candidate(identity: &str) -> Elector {
+        let name = LeaseName { namespace: "kube-system".into(), name: "plndr-cp-lock".into() };
+        let (duration, renew_deadline, retry) =
+            (Duration::from_secs(15), Duration::from_secs(10), Duration::from_secs(2));
+        let identity = identity.to_owned();
+        Elector::new(LeaseSettings { name, identity, duration, renew_deadline, retry, preserve: false }, at(0))
+    }
+
+    fn record(holder: &str, author: Option<&str>) -> LeaseRecord {
+        let (holder, author) = (holder.to_owned(), author.map(str::to_owned));
+        LeaseRecord { holder, duration_seconds: 15, author, ..LeaseRecord::default() }
+    }
+
+    /// A follower that saw `before` and a second later a record that names nobody.
+    fn free_at(before: Option<LeaseRecord>, author: Option<&str>) -> Time {
+        let mut follower = candidate("n3");
+        if let Some(before) = before {
+            follower.shown(at(0), Some((before, "1".into())));
+        }
+        follower.shown(at(1000), Some((record("", author), "2".into())));
+        follower.taken_until()
+    }
+
+    #[test]
+    fn who_erases_a_holder_without_having_been_it_frees_nothing() {
+        // n2 is a Baton and was erased: it may hold until its time is over.
+        assert_eq!(free_at(Some(record("n2", Some("n2"))), Some("n2")), at(15_000));
+        // It released by itself.
+        assert_eq!(free_at(Some(record("n2", Some("n2"))), Some("")), Time::ZERO);
+        // Another program held, and released as it does; n2's name is from before.
+        assert_eq!(free_at(Some(record("n1", Some("n2"))), Some("n2")), Time::ZERO);
+        assert_eq!(free_at(Some(record("n1", None)), None), Time::ZERO);
+        // What was there before is not known.
+        assert_eq!(free_at(None, Some("n2")), at(16_000));
+        assert_eq!(free_at(None, None), Time::ZERO);
+    }
+
+    #[test]
+    fn a_holder_that_was_erased_goes_on_and_writes_its_record_anew_at_once() {
+        let mut holder = candidate("n2");
+        holder.shown(at(0), None);
+        let (request, op, _) = holder.step(at(0), Wish::Hold).expect("a request");
+        let LeaseOp::Create(own) = op else { panic!("{op:?}") };
+        holder.replied(at(5), request, LeaseReply::Stored { record: own.clone(), version: "1".into() }, TICK);
+        let until = holder.until(at(5)).expect("a term");
+        assert!(holder.wake(at(5), Wish::Hold).is_some_and(|wake| wake > at(4000)));
+        holder.shown(at(1000), Some((record("", Some("n2")), "2".into())));
+        assert_eq!(holder.until(at(1000)), Some(until));
+        let (_, op, lag) = holder.step(at(1000), Wish::Hold).expect("a request");
+        let LeaseOp::Replace { record, version } = op else { panic!("{op:?}") };
+        assert_eq!((record.holder.as_str(), record.author.as_deref(), version.as_str()), ("n2", Some("n2"), "2"));
+        assert_eq!((record.transitions, lag), (own.transitions, Duration::ZERO));
+        // Its own release says so.
+        let mut holder = candidate("n2");
+        holder.shown(at(0), None);
+        let (request, ..) = holder.step(at(0), Wish::Hold).expect("a request");
+        holder.replied(at(5), request, LeaseReply::Stored { record: own, version: "1".into() }, TICK);
+        let (_, op, _) = holder.step(at(1000), Wish::Leave { shut: true }).expect("a request");
+        assert!(matches!(op, LeaseOp::Replace { record, .. } if record.author.as_deref() == Some("")));
+    }
 }
