@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use baton_config::Loaded;
 use baton_core::keeper::{Keeper, Memory};
@@ -25,6 +26,10 @@ use crate::markers::Store;
 use crate::planner::{self, Parts};
 use crate::proxy::Proxy;
 
+/// How long the kernel may take to close the socket of a killed predecessor, and how often it is asked.
+const PREDECESSOR: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(5);
+
 /// Runs until a signal ends it.
 pub fn run(options: Start, loaded: Loaded, as_kube_vip: bool) -> ExitCode {
     let started = clock::now();
@@ -39,25 +44,31 @@ pub fn run(options: Start, loaded: Loaded, as_kube_vip: bool) -> ExitCode {
         }
     };
     let settings = loaded.settings;
-    if settings.ownership.fence
-        && let Err(e) = table::support()
-    {
-        let why = format!(
-            "{e}. Without nftables the kernel cannot end a hold (`fence: off` goes without: docs/guarantees.md)"
-        );
-        return fail(REFUSED, &why);
-    }
-    match prepare(&options, &settings, udp) {
+    let gates = match Gates::open(settings.ownership.fence) {
+        Ok(gates) => gates,
+        Err(e) => {
+            let why = format!(
+                "{e}. Without nftables the kernel cannot end a hold (`fence: off` goes without: docs/guarantees.md)"
+            );
+            return fail(REFUSED, &why);
+        }
+    };
+    match prepare(&options, &settings, udp, gates) {
         Ok(ready) => launch(options, settings, ready, started, as_kube_vip),
         Err(why) => fail(FAILED, &why),
     }
 }
 
-/// The peers' port. One that is in use is a mistake in the file as good as any.
+/// The peers' port. One that is in use is a mistake in the file as good as any, unless a predecessor is just being killed.
 fn peers_port(loaded: &Loaded) -> Result<Option<UdpSocket>, String> {
-    match loaded.settings.ownership.local {
-        None => Ok(None),
-        Some(local) => udp::bind(local).map(Some).map_err(|e| load::text(&[load::port_message(loaded, local, &e)])),
+    let Some(local) = loaded.settings.ownership.local else { return Ok(None) };
+    let give_up = clock::now() + PREDECESSOR;
+    loop {
+        match udp::bind(local) {
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && clock::now() < give_up => std::thread::sleep(AGAIN),
+            Err(e) => return Err(load::text(&[load::port_message(loaded, local, &e)])),
+            Ok(udp) => return Ok(Some(udp)),
+        }
     }
 }
 
@@ -70,7 +81,7 @@ struct Ready {
 }
 
 /// Markers, tables, sockets: from here on the host is changed.
-fn prepare(options: &Start, settings: &Settings, udp: Option<UdpSocket>) -> Result<Ready, String> {
+fn prepare(options: &Start, settings: &Settings, udp: Option<UdpSocket>, gates: Gates) -> Result<Ready, String> {
     let ownership = &settings.ownership;
     let mut warnings = BTreeMap::new();
     let markers = Store::new(&options.state_dir, ownership.fence);
@@ -85,14 +96,13 @@ fn prepare(options: &Start, settings: &Settings, udp: Option<UdpSocket>) -> Resu
         warn!("a marker was not written: {}", refused.why);
         warnings.insert("markers", format!("a marker was not written: {}", refused.why));
     }
-    let mut world = open(ownership, udp).map_err(|e| format!("the kernel: {e}"))?;
+    let mut world = open(ownership, udp, gates).map_err(|e| format!("the kernel: {e}"))?;
     world.gates.install(&ownership.vips).map_err(|e| e.to_string())?;
-    let (world, memory) =
-        inventory(world, ownership.fence, known).map_err(|e| format!("reading links and addresses: {e}"))?;
+    let (world, memory) = inventory(world, known).map_err(|e| format!("reading links and addresses: {e}"))?;
     Ok(Ready { world, memory, markers, warnings })
 }
 
-fn open(ownership: &Ownership, udp: Option<UdpSocket>) -> std::io::Result<World> {
+fn open(ownership: &Ownership, udp: Option<UdpSocket>, gates: Gates) -> std::io::Result<World> {
     let mut packets = BTreeMap::new();
     for vip in &ownership.vips {
         if !packets.contains_key(&vip.interface) {
@@ -103,7 +113,7 @@ fn open(ownership: &Ownership, udp: Option<UdpSocket>) -> std::io::Result<World>
     }
     Ok(World {
         udp,
-        gates: Gates::open(ownership.fence)?,
+        gates,
         rtnl: Rtnl::open()?,
         // Subscribed before the dump below, so that no change falls between the two.
         monitor: Monitor::open()?,
@@ -113,13 +123,13 @@ fn open(ownership: &Ownership, udp: Option<UdpSocket>) -> std::io::Result<World>
     })
 }
 
-fn inventory(mut world: World, fence: bool, known: crate::markers::Markers) -> std::io::Result<(World, Memory)> {
+fn inventory(mut world: World, known: crate::markers::Markers) -> std::io::Result<(World, Memory)> {
     let memory = Memory {
         longest_lease: known.longest_lease,
         majority_seen: known.majority_seen,
         addresses: world.rtnl.addresses()?,
         links: world.rtnl.links()?,
-        open_gates: if fence { table::open_gates() } else { Vec::new() },
+        open_gates: world.gates.open_gates(),
     };
     Ok((world, memory))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::backend::Backend;
@@ -327,12 +328,15 @@ impl Cluster {
         }
     }
 
-    /// `kill -9` of every process of a node.
+    /// `kill -9` of every process of a node. They are gone when it returns: as a supervisor does, one waits for the daemon
+    /// itself, whose last thread may hold its sockets when its first has ended.
     pub fn kill(&mut self, place: usize) {
         self.signal(place, Signal::SIGKILL);
         if let Some(powered) = &mut self.nodes[place].powered {
+            if let Some(daemon) = powered.daemon.take() {
+                let _ = waitpid(daemon, None);
+            }
             powered.host.kill_all();
-            powered.daemon = None;
         }
     }
 

@@ -22,7 +22,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use tokio::runtime::Runtime;
 
 use crate::clock;
-use crate::table::{self, Layout, TableError};
+use crate::table::{self, Layout, TableError, Unsupported};
 use batch::{Answer, Batch, Expected, Set};
 
 /// How much longer than planned a call may take before its element would outlive the end noticeably. Less than the
@@ -81,14 +81,15 @@ struct Kernel {
 }
 
 impl Gates {
-    /// Opens the socket that will own the tables. Without a fence every operation succeeds by the clock alone.
-    pub fn open(fence: bool) -> io::Result<Gates> {
+    /// Opens the socket that will own the tables, and finds out how this kernel lets addresses be fenced. Without a fence
+    /// every operation succeeds by the clock alone.
+    pub fn open(fence: bool) -> Result<Gates, Unsupported> {
         let kernel = if fence { Some(Kernel::open(None)?) } else { None };
         Ok(Gates { kernel, tick: clock::tick(), guard: FIRST_GUARD, ends: BTreeMap::new() })
     }
 
     /// As [`Gates::open`] with a fence, but with the tables laid out as asked, to see how older kernels do it.
-    pub fn open_as(layout: Layout) -> io::Result<Gates> {
+    pub fn open_as(layout: Layout) -> Result<Gates, Unsupported> {
         Ok(Gates { kernel: Some(Kernel::open(Some(layout))?), ..Gates::open(false)? })
     }
 
@@ -119,6 +120,12 @@ impl Gates {
         }
         kernel.owned = kernel.runtime.block_on(table::owned(&kernel.connection));
         Ok(())
+    }
+
+    /// Addresses whose gates somebody left open, with the longer time left of the two.
+    pub fn open_gates(&mut self) -> Vec<(IpAddr, Duration)> {
+        let Some(kernel) = &mut self.kernel else { return Vec::new() };
+        kernel.runtime.block_on(table::open_gates(&kernel.connection)).unwrap_or_default()
     }
 
     /// The tables are whole: sets, chains on their links, rules.
@@ -286,15 +293,15 @@ impl std::fmt::Debug for Kernel {
 }
 
 impl Kernel {
-    fn open(layout: Option<Layout>) -> io::Result<Kernel> {
+    fn open(layout: Option<Layout>) -> Result<Kernel, Unsupported> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let connection = {
             let _context = runtime.enter();
-            table::connect().map_err(io::Error::other)?
+            table::connect()?
         };
         let layout = match layout {
             Some(layout) => layout,
-            None => runtime.block_on(table::layout(&connection)).map_err(io::Error::other)?,
+            None => runtime.block_on(table::layout(&connection))?,
         };
         Ok(Kernel { layout, owned: false, connection, runtime, sequence: FIRST_SEQUENCE, buffer: vec![0; 16 * 1024] })
     }

@@ -110,13 +110,8 @@ impl fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// How this kernel lets addresses be fenced. Nothing is left behind.
-pub fn support() -> Result<Layout, Unsupported> {
-    let tried = run(async {
-        let connection = connect()?;
-        layout(&connection).await
-    });
-    tried.map_err(|error| {
+impl From<TableError> for Unsupported {
+    fn from(error: TableError) -> Unsupported {
         let why = match &error {
             TableError::Kernel { source, .. } if source.is_permission_denied() => {
                 "this process may not use nftables: it needs CAP_NET_ADMIN".to_owned()
@@ -127,11 +122,24 @@ pub fn support() -> Result<Layout, Unsupported> {
             ),
         };
         Unsupported { why }
-    })
+    }
 }
 
-/// Tries what the kernel has: the egress hook, else the output hooks.
+impl From<std::io::Error> for Unsupported {
+    fn from(error: std::io::Error) -> Unsupported {
+        Unsupported { why: format!("no netlink socket: {error}") }
+    }
+}
+
+/// Tries what the kernel has: the egress hook, else the output hooks. Nothing is left behind.
 pub(crate) async fn layout(connection: &Connection<Nftables>) -> Result<Layout, TableError> {
+    // What a predecessor made needs no try. (A chain that goes makes the next close of such a socket wait for tens of
+    // milliseconds, in which a killed holder that comes back has no listeners.)
+    for (table, _) in ours(connection).await?.iter().filter(|(_, family)| *family == Family::Netdev) {
+        if rules::goes_out(connection, table).await {
+            return Ok(Layout::Egress);
+        }
+    }
     let name = format!("{PREFIX}try-{}", std::process::id());
     let mut refused = None;
     for layout in [Layout::Egress, Layout::Output] {
@@ -147,12 +155,6 @@ pub(crate) async fn layout(connection: &Connection<Nftables>) -> Result<Layout, 
     }
     let source = refused.unwrap_or_else(nlink::Error::timeout);
     Err(failed("make a chain where frames of a link come in and go out", source))
-}
-
-/// Addresses whose gates somebody left open, with the longer time left of the two.
-#[must_use]
-pub fn open_gates() -> Vec<(IpAddr, Duration)> {
-    run(async { read_open_gates(&connect()?).await }).unwrap_or_default()
 }
 
 /// Removes what a dead instance left (the markers stay); the names of the tables that were there.
@@ -308,7 +310,8 @@ fn run<T: Send>(work: impl Future<Output = Result<T, TableError>> + Send) -> Res
     })
 }
 
-async fn read_open_gates(connection: &Connection<Nftables>) -> Result<Vec<(IpAddr, Duration)>, TableError> {
+/// Addresses whose gates are open, with the longer time left of the two.
+pub(crate) async fn open_gates(connection: &Connection<Nftables>) -> Result<Vec<(IpAddr, Duration)>, TableError> {
     let mut open: Vec<(IpAddr, Duration)> = Vec::new();
     for (table, family) in ours(connection).await?.iter().filter(|(table, _)| table != ARP_TABLE) {
         for set in ["answer4", "accept4", "answer6", "accept6"] {

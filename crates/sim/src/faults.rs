@@ -36,10 +36,12 @@ pub enum Kind {
     Ill,
     /// Somebody deletes the address.
     Delete,
+    /// Somebody removes the nftables tables.
+    Flush,
 }
 
 impl Kind {
-    /// All of them.
+    /// Those that a mix is drawn from. ([`Kind::Flush`] came later and is drawn apart, so that seeds keep their meaning.)
     pub const ALL: [Kind; 14] = [
         Kind::Crash,
         Kind::Reboot,

@@ -60,6 +60,17 @@ impl Call {
         matches!(self.op, GateOp::Open { .. })
     }
 
+    /// What it achieves where there are no gates (`fence: off`).
+    #[must_use]
+    pub fn by_the_clock(&self, now: Time) -> GateDone {
+        match self.op {
+            GateOp::Shut => GateDone::Shut,
+            GateOp::Drain { .. } => GateDone::AnswerShut,
+            GateOp::Open { end } | GateOp::Renew { end } if end.left(now) >= TOLERANCE => GateDone::Open { end },
+            GateOp::Open { .. } | GateOp::Renew { .. } => GateDone::Lost,
+        }
+    }
+
     /// The next step; the result when it was the last.
     pub fn step(&mut self, now: Time, kernel: &mut Kernel) -> Option<GateDone> {
         let address = self.vip.address;

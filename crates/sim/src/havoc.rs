@@ -97,6 +97,12 @@ impl World {
                 self.hosts[node].kernel.remove_address(vip);
                 self.wake_soon(node);
             }
+            Kind::Flush => {
+                if self.hosts[node].settings.fence {
+                    self.hosts[node].flush();
+                    self.wake_soon(node);
+                }
+            }
         }
     }
 

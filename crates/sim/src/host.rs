@@ -3,7 +3,7 @@
 //! The process performs effects in order and one step at a time, so that the world can pause or kill it between any
 //! two. What the kernel holds stays when the process is gone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -53,6 +53,10 @@ pub struct Process {
     results: VecDeque<Event>,
     /// Notifications were lost.
     overflow: bool,
+    /// The kernel told that tables were removed.
+    flushed: bool,
+    /// Ends of the gates that are open, as the kernel confirmed them.
+    open: BTreeMap<IpAddr, Time>,
     /// Asked to stop.
     pub stopping: bool,
     /// The marker of a majority was there when it started.
@@ -180,6 +184,8 @@ impl Host {
             call: None,
             results: VecDeque::new(),
             overflow: false,
+            flushed: false,
+            open: BTreeMap::new(),
             stopping: false,
             knew_majority: markers.majority_seen,
         });
@@ -238,6 +244,8 @@ impl Host {
             self.handle(at, result, trace);
         } else if process.keeper.deadline().is_some_and(|due| due <= now) {
             self.handle(at, Event::Tick, trace);
+        } else if std::mem::take(&mut process.flushed) {
+            self.repair(now);
         } else if let Some(event) = process.inbox.pop_front() {
             self.handle(at, event, trace);
         } else {
@@ -249,6 +257,10 @@ impl Host {
     /// What a gate operation achieved goes back to the keeper after all effects of this step.
     fn result(&mut self, vip: IpAddr, done: GateDone) {
         if let Some(process) = &mut self.process {
+            match done {
+                GateDone::Open { end } => process.open.insert(vip, end),
+                _ => process.open.remove(&vip),
+            };
             process.results.push_back(Event::Gate { vip, done });
         }
     }
@@ -304,9 +316,34 @@ impl Host {
         }
     }
 
+    /// Somebody removes the tables.
+    pub fn flush(&mut self) {
+        self.kernel.flush();
+        if let Some(process) = &mut self.process {
+            process.flushed = true;
+        }
+    }
+
+    /// Puts the tables back, what is held first.
+    fn repair(&mut self, now: Time) {
+        let (Some(process), Some((vips, timeout))) = (&self.process, &self.guard) else { return };
+        if self.kernel.flushed {
+            let held = process.open.clone();
+            self.kernel.repair(now, vips, *timeout, &held);
+            held.keys().for_each(|address| self.mark_alone(now, *address));
+        }
+    }
+
     fn begin_gate(&mut self, at: Moment, mut call: Call) {
         self.counts.opened += u64::from(call.gains());
         self.counts.shut += u64::from(!call.opens());
+        if !self.settings.fence {
+            let now = self.now(at);
+            self.kernel.gates.entry(call.vip.address).or_default();
+            self.mark_alone(now, call.vip.address);
+            return self.result(call.vip.address, call.by_the_clock(now));
+        }
+        self.repair(self.now(at));
         if call.gains() && !self.guarded(at, call.vip.address) {
             return self.result(call.vip.address, GateDone::Failed);
         }
@@ -360,13 +397,14 @@ impl Host {
                 self.begin_gate(at, call);
             }
             Effect::Guard { vips, timeout } => {
-                if self.refused() != Some(false) {
-                    self.kernel.guard(now, &vips, timeout);
-                }
                 let before = self.guard.take().map(|(vips, _)| vips).unwrap_or_default();
                 let others = before.into_iter().filter(|b| vips.iter().all(|v| v.address != b.address));
                 let all = others.chain(vips.iter().cloned()).collect();
                 self.guard = Some((all, timeout));
+                self.repair(now);
+                if self.settings.fence && self.refused() != Some(false) {
+                    self.kernel.guard(now, &vips, timeout);
+                }
             }
             Effect::PutAddress { vip, valid } => {
                 self.counts.put += 1;
@@ -413,6 +451,7 @@ impl Host {
     pub fn leave(&mut self) {
         self.process = None;
         if self.kernel.addresses.values().all(|assigned| !assigned.mine) {
+            self.kernel.flushed = false;
             self.kernel.gates.clear();
             self.kernel.guards.clear();
         }

@@ -62,6 +62,8 @@ pub struct Kernel {
     pub links: BTreeMap<String, Link>,
     /// The table of markers.
     pub markers: Markers,
+    /// Somebody removed the tables, and nobody has put them back: nothing is guarded.
+    pub flushed: bool,
     /// Notifications that no process has read yet.
     pub notices: Vec<Event>,
 }
@@ -80,7 +82,26 @@ impl Kernel {
                 .map(|(name, mac)| (name.clone(), Link { name: name.clone(), up: true, mac: Some(*mac) }))
                 .collect(),
             markers: Markers::default(),
+            flushed: false,
             notices: Vec::new(),
+        }
+    }
+
+    /// Somebody removes all tables, the markers' among them (`nft flush ruleset`).
+    pub fn flush(&mut self) {
+        self.gates.clear();
+        self.guards.clear();
+        self.markers = Markers::default();
+        self.flushed = true;
+    }
+
+    /// The tables are made anew in one transaction, with the gates of what is held open from the start.
+    pub fn repair(&mut self, now: Time, guarded: &[Vip], timeout: Duration, held: &BTreeMap<IpAddr, Time>) {
+        self.flushed = false;
+        self.guard(now, guarded, timeout);
+        for (address, end) in held.iter().filter(|(_, end)| **end > now) {
+            let ends = Some(self.end_of(now, end.left(now)));
+            self.gates.insert(*address, Gate { answer: ends, accept: ends, alone: false });
         }
     }
 

@@ -9,7 +9,7 @@ use baton_core::keeper::Mac;
 use baton_core::settings::{Key, Ownership, Peer, Source, Vip};
 
 use crate::clock::Clock;
-use crate::faults::Mix;
+use crate::faults::{Kind, Mix};
 use crate::network::Weather;
 use crate::rng::Rng;
 
@@ -101,7 +101,17 @@ impl Plan {
             plain: true,
         };
         plan.special(rng);
+        plan.unfenced(&mut Rng::new(seed ^ 0xfe_9ce0));
         plan
+    }
+
+    /// Some clusters run without a fence, or lose it now and then. Drawn apart, so that seeds keep their meaning.
+    fn unfenced(&mut self, rng: &mut Rng) {
+        if rng.chance(100_000) {
+            self.machines.iter_mut().for_each(|machine| machine.settings.fence = false);
+        } else if rng.chance(150_000) {
+            self.mix.kinds.push(Kind::Flush);
+        }
     }
 
     /// Gives all nodes the same rights and the right list of voters.
@@ -113,6 +123,7 @@ impl Plan {
             settings.witness = false;
             settings.start_as_leader = false;
             settings.preempt = false;
+            settings.fence = true;
             settings.vips.iter_mut().for_each(|vip| vip.priority = 100);
         }
         self.plain = true;

@@ -174,6 +174,12 @@ impl Group {
         self.turned(cx, turn);
     }
 
+    /// The kernel has the address no longer.
+    pub(crate) fn address_gone(&mut self, cx: &mut Context<'_>, interface: &str) {
+        let turn = self.place.address_gone(cx, interface);
+        self.turned(cx, turn);
+    }
+
     /// What is behind the address is well on this node, or not.
     pub(crate) fn health(&mut self, now: Time, healthy: bool) {
         self.healthy = healthy;

@@ -208,7 +208,8 @@ impl Leased {
 
     pub(crate) fn address_gone(&mut self, cx: &mut Context<'_>, address: IpAddr, interface: &str) -> bool {
         let Some(t) = self.places.get_mut(&address) else { return false };
-        t.place.address_gone(cx, interface);
+        // That it answers no more is seen from its place when the step goes on.
+        let _ = t.place.address_gone(cx, interface);
         self.places_touched.insert(address);
         true
     }

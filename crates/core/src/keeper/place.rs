@@ -43,7 +43,8 @@ pub(crate) enum Turn {
     Gained,
     /// It is over, not in good order.
     Lost,
-    /// The kernel confirmed that this node answers no more, as was asked.
+    /// The kernel confirmed that this node answers no more, as was asked: `answer` is shut, or, without a fence, the address
+    /// is gone.
     Shut(Reason),
 }
 
@@ -197,6 +198,8 @@ impl Place {
     /// It is given up in good order: `answer` shuts now, `accept` after `drain`.
     pub(crate) fn shut(&mut self, cx: &mut Context<'_>, reason: Reason, drain: Duration) {
         let Hold::Held { end, since } = self.hold else { return };
+        // Without a fence nothing but the removal of the address silences this host, so nothing drains.
+        let drain = if cx.settings.fence { drain } else { Duration::ZERO };
         let accept_end = cx.now + drain;
         let op = if drain.is_zero() { GateOp::Shut } else { GateOp::Drain { accept_end } };
         self.announcer.stop();
@@ -231,7 +234,7 @@ impl Place {
             (
                 Hold::Shutting { since, reason, accept_end, .. },
                 GateDone::AnswerShut | GateDone::Shut | GateDone::Lost,
-            ) if self.pending == 0 => {
+            ) if self.pending == 0 && self.silent(cx) => {
                 let accept_end = if done == GateDone::AnswerShut { accept_end } else { cx.now };
                 return self.is_shut(cx, since, reason, accept_end);
             }
@@ -253,6 +256,11 @@ impl Place {
         cx.out.push(Effect::Holding { vip: self.vip.address, holding: Holding::Held });
         cx.out.push(Effect::Note(Note::Gained { vip: self.vip.address, reason, took: cx.now.since(began) }));
         Turn::Gained
+    }
+
+    /// A shut gate silences this host, or without a fence the removal of the address.
+    fn silent(&self, cx: &Context<'_>) -> bool {
+        cx.settings.fence || self.actual.is_empty() && !self.put_unseen
     }
 
     fn is_shut(&mut self, cx: &mut Context<'_>, since: Time, reason: Reason, accept_end: Time) -> Turn {
@@ -308,7 +316,11 @@ impl Place {
 
     /// The kernel's addresses follow the hold.
     pub(crate) fn keep_address(&mut self, cx: &mut Context<'_>) {
-        let wanted = matches!(self.hold, Hold::Held { .. } | Hold::Shutting { .. } | Hold::Draining { .. });
+        let wanted = match self.hold {
+            Hold::Held { .. } => true,
+            Hold::Shutting { .. } | Hold::Draining { .. } => cx.settings.fence,
+            Hold::None | Hold::Opening { .. } => false,
+        };
         // What a predecessor left with an open gate may be taken up again: it stays until that is decided.
         let inherited = cx.now < self.inherited || matches!(self.hold, Hold::Opening { .. });
         let mut ops = address::diff(&self.vip, wanted || inherited, &self.actual);
@@ -334,7 +346,8 @@ impl Place {
             self.put_unseen |= !refresh || self.actual.is_empty();
             cx.out.push(Effect::PutAddress { vip: self.vip.clone(), valid });
         }
-        if !wanted && std::mem::take(&mut self.put_unseen) {
+        // While shutting one waits for what the kernel says of the put.
+        if !wanted && !matches!(self.hold, Hold::Shutting { .. }) && std::mem::take(&mut self.put_unseen) {
             let Vip { interface, address, prefix, .. } = self.vip.clone();
             cx.out.push(Effect::RemoveAddress { interface, address, prefix });
         }
@@ -362,7 +375,7 @@ impl Place {
     }
 
     /// The kernel has it no longer.
-    pub(crate) fn address_gone(&mut self, cx: &mut Context<'_>, interface: &str) {
+    pub(crate) fn address_gone(&mut self, cx: &mut Context<'_>, interface: &str) -> Turn {
         let before = self.actual.len();
         self.actual.retain(|x| x.interface != interface);
         let held = self.held() && interface == self.vip.interface;
@@ -370,6 +383,12 @@ impl Place {
             self.put_at = None;
             self.announcer.burst(cx.now);
             cx.out.push(Effect::Note(Note::Healed { what: "the address", vip: self.vip.address }));
+        }
+        match self.hold {
+            Hold::Shutting { since, reason, .. } if !cx.settings.fence && self.pending == 0 && self.silent(cx) => {
+                self.is_shut(cx, since, reason, cx.now)
+            }
+            _ => Turn::Nothing,
         }
     }
 

@@ -54,7 +54,7 @@ impl Keeper {
             }
             Event::Claimed { vip, mac } => self.on_leased(now, late, out, post, |l, cx| l.claimed(cx, vip, mac)),
             Event::AddressGone { interface, address } if self.groups.contains_key(&address) => {
-                self.with(now, late, address, out, post, |g, cx| g.place.address_gone(cx, &interface));
+                self.with(now, late, address, out, post, |g, cx| g.address_gone(cx, &interface));
             }
             Event::AddressGone { interface, address } => {
                 if !self.on_leased(now, late, out, post, |l, cx| l.address_gone(cx, address, &interface)) {

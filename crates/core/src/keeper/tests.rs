@@ -56,6 +56,7 @@ struct Lab {
     notes: Vec<(Time, u8, Note)>,
     stopped: BTreeSet<u8>,
     results: VecDeque<(u8, Event)>,
+    fence: bool,
 }
 
 impl Lab {
@@ -71,6 +72,7 @@ impl Lab {
             notes: vec![],
             stopped: BTreeSet::new(),
             results: VecDeque::new(),
+            fence: true,
         };
         for n in nodes {
             lab.start(*n, ownership(*n, nodes), memory(*n));
@@ -168,7 +170,8 @@ impl Lab {
     }
 
     fn answering(&self) -> Vec<u8> {
-        self.addresses.iter().copied().filter(|n| self.gates.get(n).is_some_and(|end| self.now < *end)).collect()
+        let open = |n: &u8| self.gates.get(n).is_some_and(|end| self.now < *end);
+        self.addresses.iter().copied().filter(|n| !self.fence || open(n)).collect()
     }
 
     fn story(&self) -> String {
@@ -249,6 +252,21 @@ fn a_stopping_holder_hands_over_at_once() {
     assert!(lab.addresses.contains(&1), "connections drain");
     lab.run(310);
     assert_eq!((lab.addresses.clone(), lab.stopped.clone()), (BTreeSet::from([2]), BTreeSet::from([1])));
+}
+
+#[test]
+fn without_a_fence_the_address_goes_before_the_release() {
+    let mut lab = Lab::new(&[]);
+    lab.fence = false;
+    for n in [1, 2, 3] {
+        lab.start(n, Ownership { fence: false, ..ownership(n, &[1, 2, 3]) }, memory(n));
+    }
+    lab.run(1000);
+    assert_eq!(lab.answering(), [1]);
+    lab.event(1, Event::Stop);
+    lab.run(5);
+    assert_eq!(lab.answering(), [2]);
+    assert_eq!((lab.gained(2), lab.stopped.clone()), (vec![Reason::HandedOver], BTreeSet::from([1])));
 }
 
 #[test]

@@ -145,6 +145,12 @@ pub(super) async fn intact(
     whole(connection, (table, family), layout.sets(family), &wanted, in_place).await
 }
 
+/// The table has a chain at its interface's egress.
+pub(super) async fn goes_out(connection: &Connection<Nftables>, table: &str) -> bool {
+    let chains = connection.list_chains_in(table, Family::Netdev).await.unwrap_or_default();
+    chains.iter().any(|chain| chain.name == OUT)
+}
+
 /// The ARP table is there with its sets, chain and rule.
 pub(super) async fn arp_intact(connection: &Connection<Nftables>, table: &str) -> Result<bool, TableError> {
     whole(connection, (table, Family::Arp), &["guard", "home"], &[(OUT, 1)], |_| true).await

@@ -10,7 +10,7 @@ use baton_net::packet::Packet;
 use baton_net::rtnl::Rtnl;
 use baton_net::table::Layout;
 
-use crate::host::{Wire, inside, ms, run, succeeds, vip};
+use crate::host::{Wire, inside, ms, open_gates, run, succeeds, vip};
 
 const V4: &str = "10.7.0.100";
 const V6: &str = "fd07::100";
@@ -116,13 +116,13 @@ fn a_gate_never_outlives_its_end_and_is_at_most_three_ticks_short() {
             let margin = ms(3);
             sleep(end.left(now()).saturating_sub(short + margin));
             let before_end = now();
-            let open = baton_net::table::open_gates().iter().any(|(_, left)| *left > ms(0));
+            let open = open_gates().iter().any(|(_, left)| *left > ms(0));
             // The look itself may have been delayed past the end on a busy machine; then it says nothing.
             if now() < end && short < end.left(now()) {
                 assert!(open, "shut {:?} before its end", end.left(before_end));
             }
             sleep(end.left(now()));
-            assert_eq!(baton_net::table::open_gates(), [], "open after its end in round {round}");
+            assert_eq!(open_gates(), [], "open after its end in round {round}");
         }
     });
 }
@@ -230,7 +230,7 @@ fn renewals_hold_while_another_process_loads_a_large_map() {
         println!("{renewals} renewals, the longest took {longest:?}");
         assert!(renewals > 3, "nothing was loaded");
         sleep(end.left(now()));
-        assert_eq!(baton_net::table::open_gates(), [], "a delayed renewal outlives its end");
+        assert_eq!(open_gates(), [], "a delayed renewal outlives its end");
     });
 }
 

@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use baton_core::settings::{Source, Vip};
+use baton_net::gate::Gates;
 
 /// Set in the process that runs a test inside of its namespaces.
 const INSIDE: &str = "BATON_NET_TEST_INSIDE";
@@ -169,4 +170,9 @@ pub(crate) fn vip(address: &str) -> Vip {
 
 pub(crate) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
+}
+
+/// Addresses whose gates are open, with the time left.
+pub(crate) fn open_gates() -> Vec<(IpAddr, Duration)> {
+    Gates::open(true).unwrap().open_gates()
 }

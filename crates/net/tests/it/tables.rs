@@ -8,7 +8,7 @@ use baton_net::gate::Gates;
 use baton_net::rtnl::Rtnl;
 use baton_net::table::{self, Layout, Markers, TableError, Watch};
 
-use crate::host::{Wire, inside, ms, run, succeeds, vip};
+use crate::host::{Wire, inside, ms, open_gates, run, succeeds, vip};
 
 const V4: &str = "10.7.0.100";
 const V6: &str = "fd07::100";
@@ -16,13 +16,8 @@ const V6: &str = "fd07::100";
 #[test]
 fn support_leaves_nothing_behind() {
     inside("tables::support_leaves_nothing_behind", || {
-        assert_eq!(table::support().unwrap(), Layout::Egress);
+        assert_eq!(Gates::open(true).unwrap().layout(), Some(Layout::Egress));
         assert_eq!(run("nft list ruleset"), "");
-        // As a daemon would, from within an asynchronous caller.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            table::support().unwrap();
-        });
     });
 }
 
@@ -33,7 +28,7 @@ fn without_the_capability_it_says_so() {
             let mut sets = rustix::thread::capabilities(None).unwrap();
             sets.effective.remove(rustix::thread::CapabilitySet::NET_ADMIN);
             rustix::thread::set_capabilities(None, sets).unwrap();
-            table::support().unwrap_err().to_string()
+            Gates::open(true).unwrap_err().to_string()
         });
         assert_eq!(refused.join().unwrap(), "this process may not use nftables: it needs CAP_NET_ADMIN");
     });
@@ -94,7 +89,7 @@ fn a_successor_finds_and_renews_what_its_predecessor_left() {
         assert_eq!(gates.apply(&vip(V4), GateOp::Open { end }), GateDone::Open { end });
         drop(gates);
 
-        let mut left = table::open_gates();
+        let mut left = open_gates();
         left.sort();
         let addresses: Vec<IpAddr> = left.iter().map(|(address, _)| *address).collect();
         assert_eq!(addresses, [V4.parse::<IpAddr>().unwrap(), V6.parse().unwrap()]);
@@ -132,7 +127,7 @@ fn a_foreign_flush_heals_in_one_transaction() {
         assert_eq!(gates.apply(&vip(V4), GateOp::Renew { end }), GateDone::Open { end });
         let past = now();
         gates.repair(&vips, &[(vip(V4), past)]).unwrap();
-        assert_eq!(table::open_gates(), [], "what has ended meanwhile stays shut");
+        assert_eq!(open_gates(), [], "what has ended meanwhile stays shut");
     });
 }
 
@@ -252,7 +247,7 @@ fn another_layout_is_taken_over_with_what_is_open() {
         assert_eq!(before.apply(&vips[0], GateOp::Open { end }), GateDone::Open { end });
         drop(before);
         for layout in [Layout::Egress, Layout::Output, Layout::Egress] {
-            assert_eq!(table::open_gates().len(), 1);
+            assert_eq!(open_gates().len(), 1);
             let mut after = Gates::open_as(layout).unwrap();
             assert!(!after.intact(&vips));
             after.install(&vips).unwrap();

@@ -7,6 +7,7 @@ pub mod left;
 pub mod one;
 pub mod served;
 pub mod settled;
+pub mod unfenced;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ pub use chatter::Chatter;
 pub use converged::Converged;
 pub use served::Served;
 pub use settled::Settled;
+pub use unfenced::Unfenced;
 
 /// What part of a run it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +66,8 @@ pub struct Answering {
     pub until: Moment,
     /// It said that it is outside the guarantee when it opened its gate.
     pub alone: bool,
+    /// Its kernel ends the answers: it is not `fence: off`, and nobody has removed the tables.
+    pub fenced: bool,
 }
 
 /// Everybody who answers for an address now.
@@ -72,7 +76,8 @@ pub fn answering(hosts: &[Host], at: Moment, address: IpAddr) -> Vec<Answering> 
     let one = |host: &Host| {
         let until = host.kernel.answers_until(host.now(at), address)?;
         let alone = host.kernel.gates.get(&address).is_some_and(|gate| gate.alone);
-        Some(Answering { node: host.id, until: host.clock.when(until), alone })
+        let fenced = host.settings.fence && !host.kernel.flushed;
+        Some(Answering { node: host.id, until: host.clock.when(until), alone, fenced })
     };
     hosts.iter().filter_map(one).collect()
 }
@@ -86,6 +91,7 @@ pub struct Watch {
     converged: Converged,
     settled: Settled,
     chatter: Chatter,
+    unfenced: Unfenced,
     /// The part of the run.
     pub phase: Phase,
     /// The first violation.
@@ -102,6 +108,7 @@ impl Watch {
             converged: Converged::new(plan.vips.len()),
             settled: Settled::default(),
             chatter: Chatter::default(),
+            unfenced: Unfenced::new(plan),
             phase: Phase::Faults,
             violation: None,
         }
@@ -134,6 +141,9 @@ impl Watch {
             let who = answering(hosts, at, vip);
             if let Some(seen) = one::check(hosts, vip, &who) {
                 self.broken(one::RULE, step, at, seen);
+            }
+            if let Some(seen) = self.unfenced.look(index, at, vip, &who, hosts) {
+                self.broken(unfenced::RULE, step, at, seen);
             }
             self.served.look(self.phase, index, at, &who);
             if let Some(seen) = self.converged.look(self.phase, index, at, vip, &who) {

@@ -1,7 +1,8 @@
 //! Never two nodes answer for one address.
 //!
 //! Outside the guarantee, as documented: a `startAsLeader` node that held alone and said so when it opened its gate. It
-//! may not do that once it knew, when it started, that a majority was ever seen.
+//! may not do that once it knew, when it started, that a majority was ever seen. And a node without a fence: see
+//! [`super::unfenced`].
 
 use std::net::IpAddr;
 
@@ -20,6 +21,6 @@ pub fn check(hosts: &[Host], vip: IpAddr, who: &[Answering]) -> Option<String> {
             return Some(format!("n{} holds {vip} alone although it knows that a majority was seen", one.node));
         }
     }
-    let guaranteed = who.iter().filter(|one| !one.alone).count();
+    let guaranteed = who.iter().filter(|one| !one.alone && one.fenced).count();
     (guaranteed > 1).then(|| format!("{vip}: {who:?}"))
 }

@@ -35,7 +35,7 @@ struct Args {
     /// Rounds of the comparison with and without gates
     #[arg(long, default_value_t = 15)]
     rounds: usize,
-    /// Only these parts: faults, short, moves, heal, swarm, load, idle, gates
+    /// Only these parts: faults, restart, short, moves, heal, swarm, load, idle, gates
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Repeat the random moments of an earlier run
@@ -46,8 +46,9 @@ struct Args {
 /// A part of the measurements.
 type Part = fn(&Args, &mut Dice) -> io::Result<Vec<Row>>;
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("faults", faults::half_second),
+    ("restart", faults::restart),
     ("short", faults::tenth_of_a_second),
     ("moves", faults::moves),
     ("heal", faults::heal),
