@@ -7,6 +7,7 @@ pub mod clock;
 pub mod gate;
 pub mod monitor;
 pub mod packet;
+pub mod ports;
 pub mod process;
 pub mod rtnl;
 mod sys;

@@ -299,7 +299,7 @@ pub(crate) async fn remove(connection: &Connection<Nftables>) -> Result<Vec<Stri
 
 /// Runs an operation to its end, also from within an asynchronous caller. (No asynchronous closures here: rustc 1.95 was
 /// seen to lose what a match guard in one of them had decided.)
-fn run<T: Send>(work: impl Future<Output = Result<T, TableError>> + Send) -> Result<T, TableError> {
+pub(crate) fn run<T: Send>(work: impl Future<Output = Result<T, TableError>> + Send) -> Result<T, TableError> {
     let on_a_thread = || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => Err(failed("open a netlink socket", error.into())),
@@ -326,7 +326,7 @@ pub(crate) async fn open_gates(connection: &Connection<Nftables>) -> Result<Vec<
     Ok(open)
 }
 
-fn failed(what: &str, source: nlink::Error) -> TableError {
+pub(crate) fn failed(what: &str, source: nlink::Error) -> TableError {
     TableError::Kernel { what: what.to_owned(), source }
 }
 

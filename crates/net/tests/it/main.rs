@@ -4,4 +4,5 @@
 mod gates;
 mod host;
 mod links;
+mod ports;
 mod tables;
