@@ -120,6 +120,7 @@ fn open(ownership: &Ownership, udp: Option<UdpSocket>, gates: Gates) -> std::io:
         watch: if ownership.fence { Some(table::Watch::open()?) } else { None },
         packets,
         vips: ownership.vips.clone(),
+        leases: None,
     })
 }
 

@@ -60,6 +60,52 @@ pub struct Document {
     pub renewal_lag_max_us: u64,
     /// Datagrams dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// Leases and Services, for `baton manager`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
+}
+
+/// What `baton manager` knows of its cluster.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Kubernetes {
+    /// How this node's own API server is, where that is asked for: `well`, or `ill` and why.
+    pub api_server: Option<String>,
+    /// The Leases that this node campaigns for.
+    pub leases: Vec<Lease>,
+    /// Services of type LoadBalancer.
+    pub services: Vec<Service>,
+    /// Requests to the API so far, by verb.
+    pub requests: BTreeMap<String, u64>,
+    /// Edits of objects that are not done.
+    pub writes_waiting: usize,
+}
+
+/// A Lease.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    /// Namespace and name.
+    pub name: String,
+    /// Its holder, as far as it is known; empty: nobody.
+    pub holder: String,
+    /// This node leads by it.
+    pub here: bool,
+    /// How many addresses hang on it here.
+    pub addresses: usize,
+    /// Until when this node may act on it, unless renewed.
+    pub remaining_ms: Option<u64>,
+}
+
+/// A Service of type LoadBalancer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Service {
+    /// Namespace and name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// The Lease that governs the first of them.
+    pub lease: Option<String>,
+    /// `here`, `by NODE`, or `nowhere` and why.
+    pub announced: String,
 }
 
 /// An address.
@@ -221,6 +267,7 @@ pub fn document(status: &Status, around: Around, now: Time, wall: Duration) -> D
         renewal_lag_us: us(status.renewal_lag),
         renewal_lag_max_us: us(status.renewal_lag_max),
         dropped: status.dropped.iter().map(|(why, n)| ((*why).to_owned(), *n)).collect(),
+        kubernetes: None,
     }
 }
 

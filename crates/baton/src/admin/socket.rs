@@ -5,7 +5,7 @@
 //! made under a temporary name and renamed, so nobody ever meets one with the wrong mode.
 
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,13 @@ const DOCUMENT_MAX: u64 = 64 << 20;
 #[must_use]
 pub fn path(run_dir: &Path, netns: u64) -> PathBuf {
     run_dir.join(format!("start-{netns}.sock"))
+}
+
+/// Path of the socket of the manager in this network namespace; several tell themselves apart by an instance name.
+#[must_use]
+pub fn manager_path(run_dir: &Path, netns: u64, instance: &str) -> PathBuf {
+    let dash = if instance.is_empty() { "" } else { "-" };
+    run_dir.join(format!("manager-{netns}{dash}{}.sock", instance.replace('/', "_")))
 }
 
 /// A listening control socket; removed when dropped, unless somebody else has replaced it.
@@ -75,12 +82,26 @@ impl Drop for Socket {
     }
 }
 
+/// Asks the manager at `path` a question of one line.
+///
+/// # Errors
+/// What connecting, writing and reading may fail with.
+pub fn question(path: &Path, line: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_write_timeout(Some(ANSWER))?;
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    read(stream)
+}
+
 /// Asks the daemon at `path` for its document.
 ///
 /// # Errors
 /// What connecting and reading may fail with.
 pub fn ask(path: &Path) -> io::Result<String> {
-    let stream = UnixStream::connect(path)?;
+    read(UnixStream::connect(path)?)
+}
+
+fn read(stream: UnixStream) -> io::Result<String> {
     stream.set_read_timeout(Some(ANSWER))?;
     let mut text = String::new();
     stream.take(DOCUMENT_MAX).read_to_string(&mut text)?;
@@ -92,8 +113,6 @@ pub fn ask(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]

@@ -5,7 +5,10 @@ use std::fmt::Write;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
-use super::document::{Address, Backend, Document};
+use super::document::{Address, Backend, Document, Kubernetes, Service};
+
+/// Rows of a table that may be long.
+const ROWS: usize = 50;
 
 /// The whole picture.
 #[must_use]
@@ -16,6 +19,8 @@ pub fn render(d: &Document) -> String {
         let _ = writeln!(out, "  ! {warning}");
     }
     section(&mut out, "addresses", addresses(d));
+    section(&mut out, "leases", leases(d));
+    section(&mut out, "services", services(d));
     section(&mut out, "peers", peers(d));
     section(&mut out, "balancers", balancers(d));
     section(&mut out, "last transitions", transitions(d));
@@ -24,6 +29,9 @@ pub fn render(d: &Document) -> String {
 }
 
 fn head(out: &mut String, d: &Document) {
+    if let Some(kubernetes) = &d.kubernetes {
+        return head_of_manager(out, d, kubernetes);
+    }
     let state = match (d.stopping, d.quiet_ms, d.ready) {
         (true, ..) => "stopping".to_owned(),
         (_, Some(ms), _) => format!("quiet for another {}", millis(ms)),
@@ -45,6 +53,48 @@ fn head(out: &mut String, d: &Document) {
         d.version,
         d.pid
     );
+}
+
+fn head_of_manager(out: &mut String, d: &Document, kubernetes: &Kubernetes) {
+    let here = kubernetes.services.iter().filter(|s| s.announced == "here").count();
+    let _ = writeln!(
+        out,
+        "{}: manager, {} of {} Services announced here, up {} (baton {}, pid {})",
+        d.node,
+        here,
+        kubernetes.services.len(),
+        millis(d.uptime_ms),
+        d.version,
+        d.pid
+    );
+    let asked: Vec<String> = kubernetes.requests.iter().map(|(verb, n)| format!("{n} {verb}")).collect();
+    let _ = writeln!(out, "API requests: {}; edits waiting: {}", asked.join(", "), kubernetes.writes_waiting);
+}
+
+fn leases(d: &Document) -> Vec<Vec<String>> {
+    let mut rows = vec![header(&["lease", "holder", "this node", "for another", "addresses"])];
+    rows.extend(d.kubernetes.iter().flat_map(|k| &k.leases).take(ROWS).map(|l| {
+        vec![
+            l.name.clone(),
+            if l.holder.is_empty() { "nobody known".to_owned() } else { l.holder.clone() },
+            if l.here { "leads" } else { "follows" }.to_owned(),
+            l.remaining_ms.map_or_else(|| "-".to_owned(), millis),
+            l.addresses.to_string(),
+        ]
+    }));
+    rows
+}
+
+fn services(d: &Document) -> Vec<Vec<String>> {
+    let mut rows = vec![header(&["service", "addresses", "lease", "announced"])];
+    let all = d.kubernetes.as_ref().map_or(&[] as &[Service], |k| &k.services);
+    rows.extend(all.iter().take(ROWS).map(|s| {
+        vec![s.name.clone(), s.addresses.join(" "), s.lease.clone().unwrap_or_default(), s.announced.clone()]
+    }));
+    if all.len() > ROWS {
+        rows.push(vec![format!("… {} more: --json", all.len() - ROWS), String::new(), String::new(), String::new()]);
+    }
+    rows
 }
 
 /// How close it has been, and what did not count.

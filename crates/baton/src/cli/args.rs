@@ -67,6 +67,12 @@ pub enum Command {
     },
     /// Show who holds what until when, as the daemon in this network namespace knows it
     Status(Status),
+    /// Say why something is as it is, as the manager in this network namespace knows it
+    Explain {
+        /// What.
+        #[command(subcommand)]
+        what: Explain,
+    },
     /// Remove whatever a dead instance left in this network namespace: tables and addresses
     Cleanup(Cleanup),
     /// Show three hosts keep an address in namespaces of their own, and what every fault costs a client
@@ -257,6 +263,20 @@ pub struct Status {
     /// Directory of the control socket
     #[arg(long, value_name = "DIR", default_value = RUN_DIR)]
     pub run_dir: PathBuf,
+}
+
+/// What `explain` explains.
+#[derive(Debug, Subcommand)]
+pub enum Explain {
+    /// Why a Service is announced by this node, by another or by none
+    #[command(alias = "service")]
+    Svc {
+        /// The Service: NAMESPACE/NAME
+        name: String,
+        /// Directory of the control socket
+        #[arg(long, value_name = "DIR", default_value = RUN_DIR)]
+        run_dir: PathBuf,
+    },
 }
 
 /// Options of `cleanup`.

@@ -12,7 +12,9 @@ use crate::markers::Store;
 
 pub(super) fn run(options: &Cleanup) -> ExitCode {
     let path = socket::path(&options.run_dir, process::netns_inode());
-    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+    let mut paths = super::status::managers(&options.run_dir, process::netns_inode());
+    paths.push(path);
+    if let Some(path) = paths.iter().find(|path| std::os::unix::net::UnixStream::connect(path).is_ok()) {
         let why = format!("an instance runs in this network namespace ({}): stop it first", path.display());
         return fail(REFUSED, &why);
     }
@@ -27,10 +29,17 @@ pub(super) fn run(options: &Cleanup) -> ExitCode {
         Ok(names) => did.removed.extend(names.into_iter().map(|name| format!("nftables table {name}"))),
         Err(e) => did.failed.push(format!("nftables tables: {e}")),
     }
-    match std::fs::remove_file(&path) {
-        Ok(()) => did.removed.push(format!("socket {}", path.display())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => did.failed.push(format!("socket {}: {e}", path.display())),
+    match baton_net::ports::remove() {
+        Ok(true) => did.removed.push("nftables table inet baton".to_owned()),
+        Ok(false) => {}
+        Err(e) => did.failed.push(format!("nftables table inet baton: {e}")),
+    }
+    for path in paths {
+        match std::fs::remove_file(&path) {
+            Ok(()) => did.removed.push(format!("socket {}", path.display())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => did.failed.push(format!("socket {}: {e}", path.display())),
+        }
     }
     if options.markers {
         markers(options, &mut did);

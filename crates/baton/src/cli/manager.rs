@@ -7,7 +7,7 @@ use baton_config::manager::{Level, LoadedManager, ManagerArgs, manager, manager_
 
 use super::args::{LogLevel, Manager};
 use super::load;
-use super::output::{REFUSED, complain, fail};
+use super::output::{REFUSED, complain};
 
 /// Flags, environment and file become settings.
 ///
@@ -49,6 +49,5 @@ pub(super) fn run(options: Manager, service: bool, kube_vip: bool) -> ExitCode {
         }
     };
     crate::log::start(options.log_format, options.log_level.unwrap_or(level(loaded.settings.log)));
-    // The daemon of these settings is the next change.
-    fail(REFUSED, "this build has no manager to run these settings")
+    crate::manager::run(loaded, &options.run_dir)
 }

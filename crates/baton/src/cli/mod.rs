@@ -4,6 +4,7 @@ pub mod args;
 mod check;
 mod cleanup;
 pub mod cobra;
+mod explain;
 pub mod flags;
 mod kube_vip;
 pub mod load;
@@ -56,6 +57,7 @@ fn own(args: Vec<OsString>) -> ExitCode {
         Command::Schema => print(&format!("{:#}\n", baton_config::schema())),
         Command::Sample { what } => sample::run(&what, false),
         Command::Status(options) => status::run(&options),
+        Command::Explain { what } => explain::run(&what),
         Command::Cleanup(options) => cleanup::run(&options),
         Command::Demo { args } => crate::demo::run(args),
         Command::Version => print(&format!("baton {} ({})\n", crate::VERSION, crate::BUILD)),

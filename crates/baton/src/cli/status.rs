@@ -36,8 +36,15 @@ pub(super) fn run(options: &Status) -> ExitCode {
 }
 
 fn picture(options: &Status) -> Result<String, String> {
-    let path = socket::path(&options.run_dir, process::netns_inode());
-    let text = socket::ask(&path).map_err(|e| absent(&options.run_dir, &path, &e))?;
+    let netns = process::netns_inode();
+    let path = socket::path(&options.run_dir, netns);
+    let text = match socket::ask(&path) {
+        Err(e) if is_absent(&e) => match managers(&options.run_dir, netns).first() {
+            Some(manager) => socket::question(manager, "status").map_err(|e| absent(&options.run_dir, manager, &e))?,
+            None => return Err(absent(&options.run_dir, &path, &e)),
+        },
+        other => other.map_err(|e| absent(&options.run_dir, &path, &e))?,
+    };
     if options.json {
         return Ok(text);
     }
@@ -45,14 +52,36 @@ fn picture(options: &Status) -> Result<String, String> {
     Ok(table::render(&document))
 }
 
+/// Nobody answers there.
+fn is_absent(e: &std::io::Error) -> bool {
+    matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
+}
+
+/// Sockets of managers in a network namespace.
+pub(super) fn managers(run_dir: &Path, netns: u64) -> Vec<std::path::PathBuf> {
+    let all = fs::read_dir(run_dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let prefix = format!("manager-{netns}");
+    let of = |path: &std::path::PathBuf| {
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        name.strip_prefix(&prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            && path.extension().is_some_and(|x| x == "sock")
+    };
+    let mut found: Vec<_> = all.filter(of).collect();
+    found.sort();
+    found
+}
+
 /// Why there is no answer, and where there may be one.
-fn absent(run_dir: &Path, path: &Path, e: &std::io::Error) -> String {
+pub(super) fn absent(run_dir: &Path, path: &Path, e: &std::io::Error) -> String {
     let mut text = match e.kind() {
         std::io::ErrorKind::NotFound => {
-            format!("no `baton start` runs in this network namespace (there is no {})", path.display())
+            format!(
+                "neither `baton start` nor `baton manager` runs in this network namespace (there is no {})",
+                path.display()
+            )
         }
         std::io::ErrorKind::ConnectionRefused => {
-            format!("the `baton start` of this network namespace has died ({} is left of it)", path.display())
+            format!("the daemon of this network namespace has died ({} is left of it)", path.display())
         }
         std::io::ErrorKind::PermissionDenied => {
             format!("{}: {e}: only the user of the daemon may ask it", path.display())

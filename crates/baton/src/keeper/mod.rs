@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use baton_core::keeper::{Event, Holding, Keeper, Level, Marker, Note, Status};
+use baton_core::lease::LeaseName;
 use baton_core::settings::{Ownership, Vip};
+use baton_core::time::Time;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
 
@@ -51,6 +53,15 @@ pub enum Report {
     Note(Note),
     /// Who may use an address.
     Holding(IpAddr, Holding),
+    /// Who holds a Lease.
+    Leading {
+        /// Which one.
+        name: LeaseName,
+        /// Until when this node may act on it, unless renewed; `None`: it may not.
+        until: Option<Time>,
+        /// `holderIdentity`; empty: nobody.
+        holder: String,
+    },
     /// Write a marker.
     Remember(Marker),
     /// What the thread itself has to say.
@@ -60,7 +71,7 @@ pub enum Report {
 }
 
 /// The running thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Handle {
     commands: SyncSender<Command>,
     wake: Arc<OwnedFd>,

@@ -58,7 +58,13 @@ impl Thread {
                 let done = vips.iter().map(|vip| (vip.address, self.gate(vip, op))).collect();
                 return Some(Event::Gates { done });
             }
-            Effect::Unguard { .. } | Effect::Lease { .. } | Effect::Leading { .. } => {}
+            Effect::Unguard { .. } => {}
+            Effect::Lease { name, request, op } => {
+                if let Some(leases) = &self.world.leases {
+                    leases.send(name, request, op);
+                }
+            }
+            Effect::Leading { name, until, holder } => self.reports.send(Report::Leading { name, until, holder }),
             Effect::Holding { vip, holding } => self.reports.send(Report::Holding(vip, holding)),
             Effect::Remember(marker) => self.reports.send(Report::Remember(marker)),
             Effect::Note(note) => self.reports.send(Report::Note(note)),

@@ -43,6 +43,7 @@ impl Reports {
     fn wait(&mut self, report: Report) {
         self.waiting.retain(|old| match (old, &report) {
             (Report::Holding(a, _), Report::Holding(b, _)) => a != b,
+            (Report::Leading { name: a, .. }, Report::Leading { name: b, .. }) => a != b,
             (Report::Remember(a), Report::Remember(b)) => a != b,
             _ => true,
         });

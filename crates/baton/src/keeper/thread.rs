@@ -29,6 +29,7 @@ use super::addresses::Addresses;
 use super::reports::Reports;
 use super::withdraw::remove_marked;
 use super::{Command, Report};
+use crate::kube::lease::Requests;
 
 /// Datagrams taken in one round.
 const DATAGRAMS: usize = 64;
@@ -57,6 +58,8 @@ pub struct World {
     pub packets: BTreeMap<String, Packet>,
     /// The addresses.
     pub vips: Vec<Vip>,
+    /// Where requests about Leases go; `None` without Kubernetes.
+    pub leases: Option<Requests>,
 }
 
 pub(super) struct Thread {
@@ -280,7 +283,12 @@ impl Thread {
         let _ = rustix::io::read(&self.wake, &mut count);
         for taken in 0..COMMANDS {
             match self.inbox.try_recv() {
-                Ok(Command::Event(event)) => self.event(event),
+                Ok(Command::Event(event)) => {
+                    if let Event::Put(vip) = &event {
+                        self.keep(vip);
+                    }
+                    self.event(event);
+                }
                 Ok(Command::Tables(vips, answer)) => {
                     let installed = self.world.gates.install(&vips).map_err(|e| e.to_string());
                     if installed.is_ok() {
@@ -303,6 +311,19 @@ impl Thread {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// An address that comes while the thread runs: its link is listened on and has its table before anything else.
+    fn keep(&mut self, vip: &Vip) {
+        let known = self.world.vips.iter().any(|v| v.interface == vip.interface);
+        self.world.vips.retain(|v| v.address != vip.address || v.interface != vip.interface);
+        self.world.vips.push(vip.clone());
+        if !known {
+            let vips = self.world.vips.clone();
+            let installed = self.world.gates.install(&vips);
+            self.outcome(installed, || format!("making the nftables table for {}", vip.interface));
+        }
+        self.open_packet(&vip.interface);
     }
 
     fn configure(&mut self, settings: Ownership, udp: Option<UdpSocket>) {

@@ -6,7 +6,7 @@
 mod answer;
 mod balance;
 mod leave;
-mod notes;
+pub(crate) mod notes;
 mod reload;
 mod remember;
 
@@ -165,7 +165,8 @@ impl Planner {
             Report::Log(level, text) => notes::line(level, "keeper", &text),
             Report::Holding(vip, holding) => self.parts.proxy.holding(vip, holding),
             Report::Remember(marker) => self.remember(marker).await,
-            Report::Stopped => {}
+            // No address of this daemon hangs on a Lease.
+            Report::Leading { .. } | Report::Stopped => {}
         }
     }
 

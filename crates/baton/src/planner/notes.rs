@@ -4,7 +4,7 @@ use baton_core::keeper::{Level, Note};
 use tracing::{debug, error, info, warn};
 
 /// Writes one note.
-pub(super) fn log(note: &Note) {
+pub(crate) fn log(note: &Note) {
     let text = note.to_string();
     let event = name(note);
     match note {
@@ -24,7 +24,7 @@ pub(super) fn log(note: &Note) {
 }
 
 /// Writes one line.
-pub(super) fn line(level: Level, event: &'static str, text: &str) {
+pub(crate) fn line(level: Level, event: &'static str, text: &str) {
     match level {
         Level::Debug => debug!(event, "{text}"),
         Level::Info => info!(event, "{text}"),

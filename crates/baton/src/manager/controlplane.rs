@@ -1,0 +1,78 @@
+//! The control plane's addresses: those that were written down, and those that a name leads to now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use baton_config::manager::{ControlPlane as Settings, DnsMode, Target};
+use baton_core::lease::LeaseName;
+use baton_core::services::{self, pick};
+
+/// What is kept for the control plane.
+pub(super) struct ControlPlane {
+    pub(super) settings: Settings,
+    /// Who holds it holds the addresses.
+    pub(super) lease: LeaseName,
+    resolved: BTreeMap<String, Vec<IpAddr>>,
+    /// Why a name leads nowhere, as it was told last.
+    pub(super) unresolved: BTreeMap<String, String>,
+}
+
+impl ControlPlane {
+    pub(super) fn new(settings: Settings, lease: LeaseName) -> ControlPlane {
+        ControlPlane { settings, lease, resolved: BTreeMap::new(), unresolved: BTreeMap::new() }
+    }
+
+    /// The names that are to be looked up.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.settings.addresses.iter().filter_map(|target| match target {
+            Target::Ip(_) => None,
+            Target::Name(name) => Some(name.as_str()),
+        })
+    }
+
+    /// Takes what came of a lookup. `Some`: what is new about it, for the log.
+    pub(super) fn resolved(&mut self, name: &str, found: Result<Vec<IpAddr>, String>) -> Option<Result<(), String>> {
+        if !self.names().any(|known| known == name) {
+            return None;
+        }
+        match found {
+            Ok(addresses) if pick(mode(self.settings.dns_mode), false, &addresses).is_empty() => {
+                self.fails(name, format!("none of its {} addresses fits dns_mode", addresses.len()))
+            }
+            Ok(addresses) => {
+                let again = self.unresolved.remove(name).is_some();
+                let first = self.resolved.insert(name.to_owned(), addresses).is_none();
+                (again && !first).then_some(Ok(()))
+            }
+            Err(why) => self.fails(name, why),
+        }
+    }
+
+    fn fails(&mut self, name: &str, why: String) -> Option<Result<(), String>> {
+        let before = self.unresolved.insert(name.to_owned(), why.clone());
+        (before.as_ref() != Some(&why)).then_some(Err(why))
+    }
+
+    /// The addresses now, in the order in which they were written down.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        let mut seen = BTreeSet::new();
+        let of = |target: &Target| match target {
+            Target::Ip(address) => vec![*address],
+            Target::Name(name) => {
+                let known = self.resolved.get(name).map_or(&[] as &[IpAddr], Vec::as_slice);
+                pick(mode(self.settings.dns_mode), false, known)
+            }
+        };
+        self.settings.addresses.iter().flat_map(of).filter(|address| seen.insert(*address)).collect()
+    }
+}
+
+/// The same, as Services have it.
+pub(super) fn mode(mode: DnsMode) -> services::DnsMode {
+    match mode {
+        DnsMode::First => services::DnsMode::First,
+        DnsMode::Ipv4 => services::DnsMode::Ipv4,
+        DnsMode::Ipv6 => services::DnsMode::Ipv6,
+        DnsMode::Dual => services::DnsMode::Dual,
+    }
+}

@@ -1,0 +1,90 @@
+//! The end: what is held is handed over, what this node said about itself is taken back.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use baton_core::settings::Vip;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use super::Manager;
+use crate::cli::output::FAILED;
+use crate::keeper::{self, Command};
+
+/// What a hand-over may take. Leases whose release nobody answers run out by themselves.
+pub(super) const HAND_OVER: Duration = Duration::from_millis(2500);
+/// A keeper that is told to leave at once gets this long.
+const AT_ONCE: Duration = Duration::from_millis(500);
+/// How long the last words to the API may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why the loop ends.
+pub(super) enum End {
+    /// Everything is withdrawn.
+    Stopped,
+    /// The hand-over took too long.
+    TooLong,
+    /// The keeper's thread is gone.
+    KeeperLost,
+}
+
+impl Manager {
+    pub(super) async fn leave(mut self, end: End) -> ExitCode {
+        let clean = match end {
+            End::Stopped => true,
+            End::TooLong => {
+                warn!("the hand-over takes too long: leaving at once");
+                self.parts.keeper.send(Command::Leave);
+                self.keeper_ended().await
+            }
+            End::KeeperLost => {
+                error!("the keeper's thread has ended: withdrawing everything");
+                false
+            }
+        };
+        if !clean {
+            withdraw(self.kept.values().cloned().collect(), self.parts.fence).await;
+        }
+        drop(self.parts.socket.take());
+        self.remove_ports().await;
+        if let Some(balancing) = &mut self.balancing {
+            balancing.proxy.stop();
+        }
+        self.tidy().await;
+        let _ = timeout(LAST_WORDS, async {
+            while self.writer.waiting() > 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        match end {
+            End::Stopped => info!("left"),
+            End::TooLong => warn!("left without a complete hand-over"),
+            End::KeeperLost => return ExitCode::from(FAILED),
+        }
+        ExitCode::SUCCESS
+    }
+
+    async fn keeper_ended(&mut self) -> bool {
+        let ended = async {
+            // The queue closes when the thread drops its end.
+            while self.parts.reports.recv().await.is_some() {}
+        };
+        timeout(AT_ONCE, ended).await.is_ok()
+    }
+
+    async fn remove_ports(&mut self) {
+        self.kept.clear();
+        self.held.clear();
+        self.apply_ports().await;
+    }
+}
+
+/// Shuts and removes what the keeper's thread no longer can.
+async fn withdraw(vips: Vec<Vip>, fence: bool) {
+    let failures = spawn_blocking(move || keeper::withdraw(&vips, fence)).await;
+    for failure in failures.unwrap_or_else(|e| vec![e.to_string()]) {
+        error!("not withdrawn: {failure}");
+    }
+}
