@@ -26,6 +26,11 @@ fn the_configuration_reference_is_current() {
     check_generated("docs/configuration.md", &baton_config::reference());
 }
 
+#[test]
+fn the_reference_of_the_managers_settings_is_current() {
+    check_generated("docs/manager.md", &baton_config::manager::settings_reference());
+}
+
 /// The host that the examples are for.
 fn host() -> HostFacts {
     let address = |text: &str, prefix| HostAddress {

@@ -165,8 +165,8 @@ fn health(out: &mut Variables<'_>) {
 /// What kube-vip's generator forgets: whatever else was asked for and works.
 fn others(out: &mut Variables<'_>) {
     for setting in SETTINGS {
-        let forgotten =
-            !out.fields.contains(&setting.field) && matches!(setting.standing, Standing::Works | Standing::Own);
+        let forgotten = !out.fields.contains(&setting.field)
+            && matches!(setting.standing, Standing::Works | Standing::Own | Standing::Refuses(_));
         if let (true, Some(name), Some(value)) = (forgotten, setting.env.first(), out.values.written(setting)) {
             // The variables behind svc_enable are not read without it.
             let read = !super::values::BEHIND_SVC_ENABLE.contains(name) || out.values.bool("EnableServices");

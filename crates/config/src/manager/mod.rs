@@ -10,6 +10,7 @@ mod emit;
 mod environment;
 mod manifest;
 mod rbac;
+mod reference;
 mod settings;
 mod settle;
 mod table;
@@ -20,6 +21,7 @@ pub use cloud_flags::{CLOUD_FLAGS, CloudFlag};
 pub use cloud_manifest::cloud_manifest;
 pub use dump::DumpFacts;
 pub use manifest::{IMAGE, Manifest, ManifestArgs, NoManifest, manifest};
+pub use reference::settings_reference;
 pub use settings::*;
 pub use table::{GONE, Gone, SETTINGS, Setting};
 

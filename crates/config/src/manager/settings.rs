@@ -198,8 +198,6 @@ pub struct HealthCheck {
     pub timeout: Duration,
     /// Failures in a row that make it ill: 3 unless asked otherwise.
     pub failures: u32,
-    /// Path of the CA's certificates for `url`; `None`: those of the API access.
-    pub ca: Option<String>,
 }
 
 /// Services of type LoadBalancer.
@@ -223,6 +221,12 @@ pub struct Services {
     pub write_status: bool,
     /// Read Endpoints instead of EndpointSlices.
     pub endpoints: bool,
+    /// Which addresses of a DNS name in a Service's annotation count.
+    pub dns_mode: DnsMode,
+    /// `enable_upnp`: not built, so a Service that asks for it is refused.
+    pub upnp: bool,
+    /// `mirror_dest_interface` is set: not built, so every Service is refused.
+    pub mirror: bool,
     /// `--ipam`: give Services their addresses too, as the cloud provider does; `None`: somebody else does.
     pub ipam: Option<Pools>,
 }

@@ -268,6 +268,10 @@ impl Settle<'_> {
                 Forwarding::Local
             }
         };
+        if forwarding != Forwarding::Local {
+            let what = "has no effect: the balancer is a proxy of Baton's own, not IPVS";
+            self.warning("LoadBalancerForwardingMethod", what, &text, "");
+        }
         let every = self.values.int("BackendHealthCheckInterval");
         let every = if every > 0 { every } else { CHECK_EVERY };
         Balancer { port: port(self.values.int("LoadBalancerPort")), forwarding, check_every: seconds(every) }
@@ -283,13 +287,7 @@ impl Settle<'_> {
         let period = v.int("ControlPlaneHealthCheck.PeriodSeconds");
         let timeout = v.int("ControlPlaneHealthCheck.TimeoutSeconds").min(period);
         let failures = u32::try_from(v.int("ControlPlaneHealthCheck.FailureThreshold")).unwrap_or_default();
-        (failures > 0).then(|| HealthCheck {
-            url,
-            period: seconds(period),
-            timeout: seconds(timeout),
-            failures,
-            ca: v.some_text("ControlPlaneHealthCheck.CAPath"),
-        })
+        (failures > 0).then(|| HealthCheck { url, period: seconds(period), timeout: seconds(timeout), failures })
     }
 
     fn services(&mut self, pools: &Pools) -> Services {
@@ -313,6 +311,9 @@ impl Settle<'_> {
             security: v.bool("EnableServiceSecurity"),
             write_status: !v.bool("DisableServiceUpdates"),
             endpoints: v.bool("EnableEndpoints"),
+            dns_mode: self.dns_mode(),
+            upnp: v.bool("EnableUPNP"),
+            mirror: !v.text("MirrorDestInterface").is_empty(),
             ipam: v.bool("Ipam").then(|| pools.clone()),
         }
     }

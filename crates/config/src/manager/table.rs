@@ -26,6 +26,8 @@ pub(crate) enum Standing {
     Of(&'static str),
     /// It has no effect, for the reason given: warned of when it asks for something.
     Idle(&'static str),
+    /// Services that it applies to are refused, for the reason given: warned of when it asks for something.
+    Refuses(&'static str),
     /// Baton's own.
     Own,
 }
@@ -71,7 +73,7 @@ impl Setting {
     /// What help shows: without effect here, or belonging to something that this version does not do.
     #[must_use]
     pub fn hidden(&self) -> bool {
-        matches!(self.standing, Standing::Idle(_) | Standing::Of(_))
+        matches!(self.standing, Standing::Idle(_) | Standing::Of(_) | Standing::Refuses(_))
     }
 
     const fn also(mut self, also: &'static [&'static str]) -> Setting {
@@ -101,6 +103,11 @@ impl Setting {
 
     const fn idle(mut self, why: &'static str) -> Setting {
         self.standing = Standing::Idle(why);
+        self
+    }
+
+    const fn refuses(mut self, why: &'static str) -> Setting {
+        self.standing = Standing::Refuses(why);
         self
     }
 
@@ -193,7 +200,7 @@ pub const SETTINGS: &[Setting] = &[
     new("ControlPlaneHealthCheck.PeriodSeconds", "controlPlaneHealthCheckPeriodSeconds", &["control_plane_health_check_period_seconds"], SECONDS, "1", "Seconds between checks"),
     new("ControlPlaneHealthCheck.TimeoutSeconds", "controlPlaneHealthCheckTimeoutSeconds", &["control_plane_health_check_timeout_seconds"], SECONDS, "1", "Seconds that a check may take"),
     new("ControlPlaneHealthCheck.FailureThreshold", "controlPlaneHealthCheckFailureThreshold", &["control_plane_health_check_failure_threshold"], Kind::Int(0, 1000), "3", "Failures in a row after which the address is given up; 0: never"),
-    text("ControlPlaneHealthCheck.CAPath", "controlPlaneHealthCheckCAPath", &["control_plane_health_check_ca_path"], "CA certificates for that URL"),
+    text("ControlPlaneHealthCheck.CAPath", "controlPlaneHealthCheckCAPath", &["control_plane_health_check_ca_path"], "CA certificates for that URL").idle("certificates of health checks are not verified"),
     switch("EnableLoadBalancer", "enableLoadBalancer", &["lb_enable"], "Balance the control plane's address over all API servers"),
     new("LoadBalancerPort", "lbPort", &["lb_port"], PORT, "6443", "Where that balancer listens"),
     new("LoadBalancerForwardingMethod", "lbForwardingMethod", &["lb_fwdmethod"], Kind::Text, "local", "How IPVS forwarded: local, masquerade, tunnel, directroute or bypass"),
@@ -255,8 +262,8 @@ pub const SETTINGS: &[Setting] = &[
     switch("DDNS", "ddns", &["vip_ddns"], "Refused: an address from DHCP"),
     text("DHCPMode", "dhcpMode", &["dhcp_mode"], "Families of addresses from DHCP").also(&["dhcpDualStackMode"]),
     new("DHCPBackoffAttempts", "dhcpBackoffAttempts", &["dhcp_backoff_attempts"], Kind::Int(0, i32::MAX as i64), "3", "Tries for an address from DHCP").of(DHCP),
-    text("MirrorDestInterface", "mirrorDestInterface", &["mirror_dest_interface"], "Where to mirror traffic").of("mirroring of traffic"),
-    switch("EnableUPNP", "", &["enable_upnp", "enableUPNP"], "Port mappings by UPnP").of("UPnP"),
+    text("MirrorDestInterface", "mirrorDestInterface", &["mirror_dest_interface"], "Where to mirror traffic").refuses("traffic is not mirrored in this version: every Service is refused"),
+    switch("EnableUPNP", "", &["enable_upnp", "enableUPNP"], "Port mappings by UPnP").refuses("UPnP is not in this version: a Service that asks for it is refused"),
     text("EgressPodCidr", "", &["egress_podcidr"], "Pods' networks").of(EGRESS),
     text("EgressServiceCidr", "", &["egress_servicecidr"], "Services' networks").of(EGRESS),
     new("EgressWithNftables", "egressWithNftables", &["egress_withnftables"], Kind::Bool, "true", "Egress by nftables").of(EGRESS),

@@ -380,6 +380,7 @@ pub(crate) fn without_effect(values: &Values, found: &mut Findings) {
         let what = match setting.standing {
             Standing::Of(feature) => format!("has no effect: {feature} is not in this version"),
             Standing::Idle(why) => format!("has no effect: {why}"),
+            Standing::Refuses(why) => why.to_owned(),
             Standing::Works | Standing::Own => continue,
         };
         found.put(Severity::Warning, &values.place(setting.field), setting.field, &what, "", "");

@@ -141,6 +141,17 @@ logging: -4
     let health = cp.health.expect("it is on");
     assert_eq!((health.period, health.timeout), (Duration::from_secs(5), Duration::from_secs(5)));
     assert_eq!(cp.balancer.expect("it is on").port, 7443);
+    assert_eq!(
+        warnings(
+            "--arp --controlplane --address=192.0.2.1 --enableLoadBalancer --lbForwardingMethod=masquerade",
+            "",
+            ""
+        ),
+        [
+            "flag --lbForwardingMethod: warning: LoadBalancerForwardingMethod: has no effect: the balancer is a proxy of \
+          Baton's own, not IPVS (masquerade)"
+        ]
+    );
     assert_eq!((s.metrics, s.log), (None, Level::Debug));
     assert_eq!(s.services.expect("they are on").interface, ServicesInterface::Auto);
     assert_eq!(s.node, "node-1", "the host's name in lower case");
@@ -214,8 +225,7 @@ fn what_has_no_effect_is_warned_of() {
     assert_eq!(
         warn("--localAS=65001", "mirror_dest_interface=eth9 egress_withnftables=true enable_upnp=false"),
         [
-            "environment variable mirror_dest_interface: warning: MirrorDestInterface: has no effect: mirroring of \
-             traffic is not in this version",
+            "environment variable mirror_dest_interface: warning: MirrorDestInterface: traffic is not mirrored in this version: every Service is refused",
             "flag --localAS: warning: BGPConfig.AS: has no effect: BGP is not in this version",
         ],
         "defaults that manifests spell out are no reason to complain"
