@@ -72,9 +72,9 @@ fn prepare(loaded: LoadedManager, run_dir: &Path) -> Result<Parts, String> {
         Some(interface) => interface.clone(),
         None => default_interface(),
     };
-    let fence = fence(&mut warnings);
-    let world = open(&settings, &interface, fence).map_err(|e| format!("the kernel: {e}"))?;
-    let (world, memory) = inventory(world, fence).map_err(|e| format!("reading links and addresses: {e}"))?;
+    let (gates, fence) = fence(&mut warnings)?;
+    let world = open(&settings, &interface, gates, fence).map_err(|e| format!("the kernel: {e}"))?;
+    let (world, memory) = inventory(world).map_err(|e| format!("reading links and addresses: {e}"))?;
     let strays: Vec<HostAddress> = memory.addresses.iter().filter(|a| a.mine).cloned().collect();
     let socket = control_socket(run_dir, &settings.instance, &mut warnings);
     // Before any thread exists, so that all of them are without.
@@ -132,18 +132,20 @@ fn default_interface() -> String {
 }
 
 /// Without nftables the manager does what kube-vip does: it goes on, and nothing but itself ends a hold.
-fn fence(warnings: &mut BTreeMap<&'static str, String>) -> bool {
-    let Err(e) = table::support() else { return true };
-    let why = format!(
-        "{e}. Without nftables the kernel does not end what this process no longer can: a node that hangs may go on \
-         answering for its addresses"
-    );
+fn fence(warnings: &mut BTreeMap<&'static str, String>) -> Result<(Gates, bool), String> {
+    let why = match Gates::open(true) {
+        Ok(gates) => return Ok((gates, true)),
+        Err(e) => format!(
+            "{e}. Without nftables the kernel does not end what this process no longer can: a node that hangs may go on \
+             answering for its addresses"
+        ),
+    };
     warn!("{why}");
     warnings.insert("fence", why);
-    false
+    Ok((Gates::open(false).map_err(|e| e.to_string())?, false))
 }
 
-fn open(settings: &ManagerSettings, interface: &str, fence: bool) -> Result<World, String> {
+fn open(settings: &ManagerSettings, interface: &str, mut gates: Gates, fence: bool) -> Result<World, String> {
     let mut wanted = BTreeSet::from([interface.to_owned()]);
     if let Some(services) = &settings.services
         && let ServicesInterface::Named(name) = &services.interface
@@ -159,7 +161,6 @@ fn open(settings: &ManagerSettings, interface: &str, fence: bool) -> Result<Worl
         }
     }
     let words = |e: std::io::Error| e.to_string();
-    let mut gates = Gates::open(fence).map_err(words)?;
     gates.install(&[]).map_err(|e| e.to_string())?;
     Ok(World {
         udp: None,
@@ -174,13 +175,13 @@ fn open(settings: &ManagerSettings, interface: &str, fence: bool) -> Result<Worl
     })
 }
 
-fn inventory(mut world: World, fence: bool) -> std::io::Result<(World, Memory)> {
+fn inventory(mut world: World) -> std::io::Result<(World, Memory)> {
     let memory = Memory {
         longest_lease: None,
         majority_seen: false,
         addresses: world.rtnl.addresses()?,
         links: world.rtnl.links()?,
-        open_gates: if fence { table::open_gates() } else { Vec::new() },
+        open_gates: world.gates.open_gates(),
     };
     Ok((world, memory))
 }
