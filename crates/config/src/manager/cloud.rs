@@ -205,7 +205,7 @@ impl Read<'_> {
 }
 
 /// The Lease of kube-vip's cloud provider, as its manifest names it.
-const LEASE: &str = "kube-vip-cloud-controller";
+pub(crate) const LEASE: &str = "kube-vip-cloud-controller";
 /// The class of kube-vip's Services.
 const CLASS: &str = "kube-vip.io/kube-vip-class";
 

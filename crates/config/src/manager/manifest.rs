@@ -100,7 +100,7 @@ pub fn manifest(args: &ManifestArgs<'_>) -> Result<(String, Vec<Message>), NoMan
         Manifest::DaemonSet { taint } => format!("{}\n", daemonset(args, &values, &namespace, taint).print()),
         Manifest::Rbac { role, rolebinding } => {
             let scope = Scope { role, rolebinding, namespace: &namespace };
-            let documents = if args.minimal { rbac::least(&scope, &settings) } else { rbac::same(&scope) };
+            let documents = if args.minimal { rbac::least(&scope, &settings) } else { rbac::same(&scope, &settings) };
             documents.iter().map(|document| format!("---\n{}\n", document.print())).collect()
         }
     };

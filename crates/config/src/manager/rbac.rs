@@ -1,5 +1,6 @@
 //! Roles of the generated ServiceAccount: kube-vip's and one for Events; or the least that the settings need.
 
+use super::cloud;
 use super::emit::{Yaml, map, text, texts};
 use super::settings::{LeaseRef, ManagerSettings};
 
@@ -82,8 +83,8 @@ impl Binding<'_> {
     }
 }
 
-/// Documents of kube-vip's own generator, with `events` added.
-pub(crate) fn same(scope: &Scope<'_>) -> Vec<Yaml> {
+/// Documents of kube-vip's own generator, with `events` added, and what `--ipam` needs.
+pub(crate) fn same(scope: &Scope<'_>, settings: &ManagerSettings) -> Vec<Yaml> {
     let mut rules = vec![
         rule("", &["services/status"], &["update"]),
         rule("", &["services", "endpoints"], &["list", "get", "watch", "update"]),
@@ -96,7 +97,20 @@ pub(crate) fn same(scope: &Scope<'_>) -> Vec<Yaml> {
         rules.push(rule("networking.k8s.io", &["servicecidrs"], &["list", "get", "watch"]));
     }
     rules.push(events());
+    if allocates(settings) {
+        rules.push(pools());
+    }
     documents(scope, rules)
+}
+
+/// It gives out addresses, too.
+fn allocates(settings: &ManagerSettings) -> bool {
+    settings.services.as_ref().is_some_and(|services| services.ipam.is_some())
+}
+
+/// The pools' ConfigMap, which is created empty when it is missing.
+fn pools() -> Yaml {
+    rule("", &["configmaps"], &["list", "get", "watch", "create"])
 }
 
 fn events() -> Yaml {
@@ -131,7 +145,7 @@ pub(crate) fn least(scope: &Scope<'_>, settings: &ManagerSettings) -> Vec<Yaml> 
     }
     if scope.role {
         let here = |lease: &&LeaseRef| lease.namespace.as_deref().is_none_or(|ns| ns == scope.namespace);
-        rules.extend(lease_rules(&names.iter().copied().filter(here).collect::<Vec<_>>()));
+        rules.extend(lease_rules(&names.iter().filter(here).collect::<Vec<_>>()));
         return documents(scope, rules);
     }
     let mut out = documents(scope, rules);
@@ -140,11 +154,8 @@ pub(crate) fn least(scope: &Scope<'_>, settings: &ManagerSettings) -> Vec<Yaml> 
     namespaces.sort_unstable();
     namespaces.dedup();
     for namespace in namespaces {
-        let here: Vec<&LeaseRef> = names
-            .iter()
-            .copied()
-            .filter(|lease| lease.namespace.as_deref().unwrap_or(scope.namespace) == namespace)
-            .collect();
+        let here: Vec<&LeaseRef> =
+            names.iter().filter(|lease| lease.namespace.as_deref().unwrap_or(scope.namespace) == namespace).collect();
         out.push(role("Role", "kube-vip-leases", Some(namespace), lease_rules(&here)));
         let binding = Binding {
             kind: "RoleBinding",
@@ -160,10 +171,12 @@ pub(crate) fn least(scope: &Scope<'_>, settings: &ManagerSettings) -> Vec<Yaml> 
 }
 
 /// The Leases whose names are known.
-fn lease_names(settings: &ManagerSettings) -> Vec<&LeaseRef> {
-    let cp = settings.control_plane.as_ref().map(|cp| &cp.lease);
-    let services = settings.services.as_ref().map(|services| &services.lease);
-    let mut names: Vec<&LeaseRef> = cp.into_iter().chain(services).collect();
+fn lease_names(settings: &ManagerSettings) -> Vec<LeaseRef> {
+    let cp = settings.control_plane.as_ref().map(|cp| cp.lease.clone());
+    let services = settings.services.as_ref().map(|services| services.lease.clone());
+    let ipam = allocates(settings)
+        .then(|| LeaseRef { namespace: Some("kube-system".to_owned()), name: cloud::LEASE.to_owned() });
+    let mut names: Vec<LeaseRef> = cp.into_iter().chain(services).chain(ipam).collect();
     names.dedup();
     names
 }
@@ -186,9 +199,9 @@ fn least_rules(settings: &ManagerSettings) -> Vec<Yaml> {
         if services.write_status {
             rules.push(rule("", &["services/status"], &["update"]));
         }
-        if services.ipam.is_some() {
-            rules.push(rule("", &["configmaps"], &["list", "get", "watch", "create"]));
-        }
+    }
+    if allocates(settings) {
+        rules.push(pools());
     }
     // The API servers are found in the slices of the Service `kubernetes`, too.
     rules.push(rule("discovery.k8s.io", &["endpointslices"], &read));

@@ -23,17 +23,12 @@ pub struct ManagerSettings {
     pub interface: Option<String>,
     /// Start although an interface is not up.
     pub allow_interface_not_up: bool,
-    /// Addresses on `lo` get scope global instead of host.
-    pub lo_global_scope: bool,
     /// `vip_subnet`: prefix lengths that addresses are added with.
     pub subnet: Subnet,
     /// `vip_arpRate`: the slow repetition of announcements while holding (bursts are not configured).
     pub announce_every: Duration,
     /// IPv4 addresses stay on the interface, unanswered, after their Lease was lost.
     pub preserve: bool,
-    /// `vip_loseleadership`: how long the interface may be down before its addresses are given up; `None`: kube-vip's
-    /// default, it does not matter to kube-vip. (Baton's own link watch is not switched by this.)
-    pub lose_leadership: Option<Duration>,
     /// The times of every Lease, and whether somebody asked for an election at all.
     pub election: Election,
     /// The control plane's address; `None`: `--controlplane` is not set.

@@ -52,7 +52,7 @@ fn what_a_generated_daemonset_asks_for() {
     let s = settings("", env, "");
     assert_eq!((s.node.as_str(), s.namespace.as_str(), s.interface.as_deref()), ("cp-1", "kube-system", Some("ens3")));
     assert_eq!((s.subnet.v4, s.subnet.v6), (Prefix::Length(32), Prefix::Length(128)));
-    assert_eq!((s.announce_every, s.preserve, s.lose_leadership), (Duration::from_secs(3), false, None));
+    assert_eq!((s.announce_every, s.preserve), (Duration::from_secs(3), false));
     let times = (s.election.duration.as_secs(), s.election.renew_deadline.as_secs(), s.election.retry.as_secs());
     assert_eq!((s.election.asked_for, times), (true, (5, 3, 1)));
     let cp = s.control_plane.expect("it is on");
@@ -312,8 +312,16 @@ fn times_of_leases_fit_together() {
     );
     assert_eq!(wrong("--leaseDuration=5 --leaseRenewDuration=3 --leaseRetry=3").len(), 1);
     assert_eq!(wrong("--leaseDuration=0").len(), 1);
-    let s = settings(&format!("{CP} --loseLeadership --loseLeadershiptTimeoutSeconds=5"), "vip_arpRate=100", "");
-    assert_eq!((s.lose_leadership, s.announce_every), (Some(Duration::from_secs(5)), Duration::from_secs(3)));
+    assert_eq!(settings(CP, "vip_arpRate=100", "").announce_every, Duration::from_secs(3));
+    let flags = format!("{CP} --loseLeadership --loseLeadershiptTimeoutSeconds=5");
+    assert_eq!(warnings(&flags, "vip_loseleadership_timeout_seconds=30", ""), [""; 0]);
+    assert_eq!(
+        warnings(&flags, "", ""),
+        [
+            "flag --loseLeadershiptTimeoutSeconds: warning: LoseLeadershipTimeoutSeconds: has no effect: addresses are given \
+          up at once when their interface is down"
+        ]
+    );
 }
 
 #[test]

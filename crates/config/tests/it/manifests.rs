@@ -122,6 +122,7 @@ const CASES: &[Case] = &[
     },
     Case { file: "rbac-rolebinding", what: Manifest::Rbac { role: false, rolebinding: true }, ..POD },
     Case { file: "rbac-minimal", flags: K3S, minimal: true, ..RBAC },
+    Case { file: "rbac-minimal-ipam", flags: "--services --arp --ipam", minimal: true, ..RBAC },
     Case {
         file: "rbac-minimal-per-service",
         flags: "--services --arp --servicesElection --enableNodeLabeling --disableServiceUpdates --enableEndpoints",
