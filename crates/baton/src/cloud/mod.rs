@@ -5,8 +5,11 @@
 //! leader gave out is always seen first.
 
 mod allocator;
+mod election;
 mod objects;
 mod reports;
+mod start;
 mod write;
 
 pub use allocator::serve;
+pub use start::run;

@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod cloud;
 mod events;
 mod lease;
 mod server;

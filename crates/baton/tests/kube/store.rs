@@ -191,5 +191,7 @@ impl Store {
 }
 
 fn is_collection(path: &str) -> bool {
-    ["services", "leases", "endpointslices", "nodes", "events"].iter().any(|plural| path.ends_with(plural))
+    ["services", "leases", "endpointslices", "nodes", "events", "configmaps"]
+        .iter()
+        .any(|plural| path.ends_with(plural))
 }
