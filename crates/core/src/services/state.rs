@@ -16,12 +16,13 @@ use crate::time::Time;
 #[derive(Debug)]
 pub struct Services {
     pub(super) options: Options,
-    pub(super) services: BTreeMap<Key, Entry>,
+    /// Boxed: a tree keeps room for more than it has.
+    pub(super) services: BTreeMap<Key, Box<Entry>>,
     pub(super) addresses: BTreeMap<IpAddr, Address>,
     /// Addresses whose decision is to be made anew before the present change is done.
     pub(super) dirty: BTreeSet<IpAddr>,
-    /// Addresses that are wanted here, by their Lease.
-    pub(super) leases: BTreeMap<LeaseName, BTreeSet<IpAddr>>,
+    /// How many addresses are wanted here by each Lease; never 0.
+    pub(super) leases: BTreeMap<LeaseName, usize>,
     /// Who holds what, as far as it was told.
     pub(super) holders: BTreeMap<LeaseName, Arc<str>>,
     /// Until when an address may still be held elsewhere by a Lease that governed it before.
@@ -31,7 +32,7 @@ pub struct Services {
     /// How often each Service was refused, by reason.
     pub(super) errors: BTreeMap<(Key, &'static str), u64>,
     /// Slices of each Service, counted.
-    slices: BTreeMap<Key, BTreeMap<Arc<str>, Backing>>,
+    slices: BTreeMap<Key, Vec<(Arc<str>, Backing)>>,
     /// The Service of each slice.
     owners: BTreeMap<Key, Key>,
     /// Services that use a DNS name, and what it resolves to.
@@ -189,7 +190,7 @@ impl Services {
     /// Endpoints of a Service, all slices together.
     #[must_use]
     pub fn backing(&self, key: &Key) -> Backing {
-        self.slices.get(key).into_iter().flat_map(BTreeMap::values).fold(Backing::default(), |all, one| all.and(*one))
+        self.slices.get(key).into_iter().flatten().fold(Backing::default(), |all, (_, one)| all.and(*one))
     }
 
     fn look_at_all(&mut self, touched: &mut Touched) {
@@ -227,7 +228,7 @@ impl Services {
         self.use_names(&key, known.as_ref().map_or(&[], |known| &known.names), &names, touched);
         let claims = self.claims(&service);
         let lease = ask::lease(&service, &self.options);
-        let entry = Entry { service, claims, names, lease, told };
+        let entry = Box::new(Entry { service, claims, names, lease, told });
         if let Some(known) = &known {
             self.unclaim(known);
         }
@@ -332,14 +333,16 @@ impl Services {
         }
         let backing = Backing::count(&slice.endpoints, &self.options.node);
         self.owners.insert(slice.key.clone(), service.clone());
-        self.slices.entry(service.clone()).or_default().insert(slice.key.name.clone(), backing);
+        let slices = self.slices.entry(service.clone()).or_default();
+        slices.retain(|(name, _)| *name != slice.key.name);
+        slices.push((slice.key.name.clone(), backing));
         self.endpoints_changed(&service, touched);
     }
 
     fn remove_slice(&mut self, key: &Key, touched: &mut Touched) {
         let Some(service) = self.owners.remove(key) else { return };
         if let Some(slices) = self.slices.get_mut(&service) {
-            slices.remove(&key.name);
+            slices.retain(|(name, _)| *name != key.name);
             if slices.is_empty() {
                 self.slices.remove(&service);
             }
