@@ -71,8 +71,8 @@ pub(super) fn options(
         disable_updates: !services.write_status,
         security: services.security,
         labels: settings.node_labels,
-        upnp: false,
-        mirror: false,
+        upnp: services.upnp,
+        mirror: services.mirror,
     }
 }
 
