@@ -91,8 +91,10 @@ pub struct Lease {
     pub here: bool,
     /// How many addresses hang on it here.
     pub addresses: usize,
-    /// Until when this node may act on it, unless renewed.
+    /// Time until this node's hold ends, or until another's must have ended, unless it is renewed.
     pub remaining_ms: Option<u64>,
+    /// What the API server said when it last failed.
+    pub trouble: Option<String>,
 }
 
 /// A Service of type LoadBalancer.

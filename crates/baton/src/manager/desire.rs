@@ -53,7 +53,8 @@ impl Manager {
     /// A Lease may have to be campaigned for, or no more.
     pub(super) fn settle_lease(&mut self, name: &LeaseName) {
         let of_control_plane = self.control_plane.as_ref().is_some_and(|c| c.lease == *name);
-        let wanted = of_control_plane || self.serving.as_ref().is_some_and(|s| s.state.campaigns(name));
+        let of_ipam = self.ipam.as_ref().is_some_and(|i| i.lease == *name);
+        let wanted = of_control_plane || of_ipam || self.serving.as_ref().is_some_and(|s| s.state.campaigns(name));
         if wanted == self.campaigns.contains(name) {
             return;
         }

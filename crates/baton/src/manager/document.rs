@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use baton_config::manager::DumpFacts;
+use baton_core::keeper::Status;
+use baton_core::lease::LeaseName;
 use baton_core::services::{Verdict, Why};
-use baton_core::settings::Vip;
-use baton_net::clock;
+use baton_core::settings::{Source, Vip};
+use baton_core::time::Time;
 
 use super::{Local, Manager};
 use crate::admin::document::{Kubernetes, Lease, Service};
@@ -27,21 +29,18 @@ impl Manager {
         }
     }
 
+    /// As far as this task was told: ends that were renewed since are the keeper's to know.
     fn leases(&self) -> Vec<Lease> {
-        let now = clock::now();
-        let row = |name: &baton_core::lease::LeaseName| {
+        let row = |name: &LeaseName| {
             let leading = self.leading.get(name);
-            let until = leading.and_then(|l| l.until);
+            let of = |vip: &&Vip| vip.source == Source::Lease(name.clone());
             Lease {
                 name: name.to_string(),
                 holder: leading.map(|l| l.holder.to_string()).unwrap_or_default(),
-                here: until.is_some(),
-                addresses: self
-                    .kept
-                    .values()
-                    .filter(|vip| vip.source == baton_core::settings::Source::Lease(name.clone()))
-                    .count(),
-                remaining_ms: until.map(|t| u64::try_from(t.left(now).as_millis()).unwrap_or(u64::MAX)),
+                here: leading.is_some_and(|l| l.until.is_some()),
+                addresses: self.kept.values().filter(of).count(),
+                remaining_ms: None,
+                trouble: None,
             }
         };
         self.campaigns.iter().map(row).collect()
@@ -124,6 +123,22 @@ impl Manager {
         }
         all
     }
+}
+
+/// The Leases as the keeper has them.
+pub(super) fn leases(status: &Status, now: Time) -> Vec<Lease> {
+    let row = |lease: &baton_core::keeper::status::LeaseStatus| Lease {
+        name: lease.name.to_string(),
+        holder: lease.holder.clone(),
+        here: lease.until.is_some(),
+        addresses: lease.addresses,
+        remaining_ms: lease
+            .until
+            .or(lease.taken_until)
+            .map(|t| u64::try_from(t.left(now).as_millis()).unwrap_or(u64::MAX)),
+        trouble: lease.trouble.clone(),
+    };
+    status.leases.iter().map(row).collect()
 }
 
 fn words(why: &Why) -> String {

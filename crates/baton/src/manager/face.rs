@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::document::leases;
 use super::{Manager, exposition};
 use crate::admin::document::{Around, Document, document};
 use crate::admin::wall;
@@ -183,10 +184,15 @@ impl Manager {
             uptime: clock::now().since(self.parts.started),
             warnings: self.warnings(),
         };
-        let kubernetes = self.kubernetes();
+        let mut kubernetes = self.kubernetes();
         tokio::spawn(async move {
             if let Ok(Ok(status)) = timeout(KEEPER, status).await {
-                let mut document = document(&status, around, clock::now(), wall::now());
+                let now = clock::now();
+                kubernetes.leases = leases(&status, now);
+                let troubles = kubernetes.leases.iter().filter_map(|l| Some((&l.name, l.trouble.as_ref()?)));
+                let troubles: Vec<String> = troubles.map(|(name, why)| format!("lease {name}: {why}")).collect();
+                let mut document = document(&status, around, now, wall::now());
+                document.warnings.extend(troubles);
                 document.kubernetes = Some(kubernetes);
                 let _ = answer.send(document);
             }

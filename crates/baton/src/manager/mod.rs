@@ -13,6 +13,7 @@ mod exposition;
 mod face;
 mod host;
 mod input;
+mod ipam;
 mod labels;
 mod leave;
 mod metrics;
@@ -48,6 +49,7 @@ use balancer::Balancing;
 use controlplane::ControlPlane;
 use face::Faces;
 use input::{Input, Inputs};
+use ipam::Ipam;
 use leave::End;
 use metrics::Counters;
 use names::Resolver;
@@ -111,6 +113,7 @@ struct Manager {
     control_plane: Option<ControlPlane>,
     serving: Option<Serving>,
     balancing: Option<Balancing>,
+    ipam: Option<Ipam>,
     resolver: Resolver,
     /// Edits of objects; started when there is something to edit.
     writer: Writer,
@@ -182,6 +185,7 @@ impl Manager {
         self.open_faces().await;
         self.look_at_host().await;
         self.ask_elsewhere();
+        self.renew_ipam();
         if self.parts.warnings.contains_key("ports") {
             self.tidy_soon();
         }

@@ -41,6 +41,9 @@ impl Manager {
     }
 
     fn leading(&mut self, name: LeaseName, until: Option<Time>, holder: String) {
+        if let Some(ipam) = self.ipam.as_ref().filter(|ipam| ipam.lease == name) {
+            ipam.leading(until);
+        }
         let holder: Arc<str> = holder.into();
         let before = self.leading.insert(name.clone(), Leading { until, holder: holder.clone() });
         let before = before.unwrap_or_default();

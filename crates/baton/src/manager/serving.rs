@@ -67,7 +67,7 @@ pub(super) fn options(
         lease_duration: settings.election.duration,
         control_plane: control_plane.map(controlplane::ControlPlane::addresses).unwrap_or_default(),
         control_plane_lease: control_plane.map(|c| c.lease.clone()),
-        dns: control_plane.map_or(services::DnsMode::First, |c| controlplane::mode(c.settings.dns_mode)),
+        dns: controlplane::mode(services.dns_mode),
         disable_updates: !services.write_status,
         security: services.security,
         labels: settings.node_labels,

@@ -24,6 +24,7 @@ use super::balancer::Balancing;
 use super::controlplane::ControlPlane;
 use super::face::{self, Faces, QUESTIONS};
 use super::input::{Inputs, Signals, every, retry};
+use super::ipam::Ipam;
 use super::names::{self, Resolver};
 use super::outbox::Outbox;
 use super::serving::{self, Serving};
@@ -75,6 +76,9 @@ fn prepare(loaded: LoadedManager, run_dir: &Path) -> Result<Parts, String> {
     let (gates, fence) = fence(&mut warnings)?;
     let world = open(&settings, &interface, gates, fence).map_err(|e| format!("the kernel: {e}"))?;
     let (world, memory) = inventory(world).map_err(|e| format!("reading links and addresses: {e}"))?;
+    if !settings.allow_interface_not_up && !memory.links.iter().any(|link| link.name == interface && link.up) {
+        warn!("interface {interface} is not up: its addresses wait for it");
+    }
     let strays: Vec<HostAddress> = memory.addresses.iter().filter(|a| a.mine).cloned().collect();
     let socket = control_socket(run_dir, &settings.instance, &mut warnings);
     // Before any thread exists, so that all of them are without.
@@ -298,6 +302,8 @@ fn assemble(mut parts: Parts, signals: Signals) -> Manager {
         Some(namespace) => Selection::namespaced(kind, namespace),
         None => Selection::all(kind),
     };
+    let ipam = services.and_then(|s| s.ipam.clone());
+    let ipam = ipam.map(|pools| Ipam::start(client.clone(), pools, &parts.settings.node));
     let endpoints = if services.is_some_and(|s| s.endpoints) { kube::ENDPOINTS } else { kube::ENDPOINT_SLICES };
     let inputs = Inputs {
         services: services.map(|_| watch(client.clone(), selection(kube::SERVICES))),
@@ -320,6 +326,7 @@ fn assemble(mut parts: Parts, signals: Signals) -> Manager {
         control_plane,
         serving,
         balancing,
+        ipam,
         resolver,
         writer,
         recorder,
@@ -390,6 +397,9 @@ impl Manager {
         }
         self.settle_control_plane();
         if let Some(lease) = self.control_plane.as_ref().map(|c| c.lease.clone()) {
+            self.settle_lease(&lease);
+        }
+        if let Some(lease) = self.ipam.as_ref().map(|i| i.lease.clone()) {
             self.settle_lease(&lease);
         }
         self.balance();

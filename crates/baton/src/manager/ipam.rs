@@ -1,0 +1,69 @@
+//! `--ipam`: Services get their addresses from this process too, while it holds the Lease that the cloud provider has.
+
+use std::time::Duration;
+
+use baton_config::manager::Pools;
+use baton_core::lease::LeaseName;
+use baton_core::time::Time;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use super::Manager;
+use crate::cloud;
+use crate::keeper::{Command, Handle};
+use crate::kube::Client;
+use crate::kube::events::Recorder;
+
+/// The Lease of kube-vip-cloud-provider: the two never allocate together.
+const LEASE: &str = "kube-vip-cloud-controller";
+const NAMESPACE: &str = "kube-system";
+/// The keeper answers within a round of its loop.
+const KEEPER: Duration = Duration::from_secs(1);
+
+/// Where the allocator learns until when it may write.
+pub(super) struct Ipam {
+    pub(super) lease: LeaseName,
+    until: watch::Sender<Option<Time>>,
+}
+
+impl Ipam {
+    /// Starts the allocator; it waits for the Lease.
+    pub(super) fn start(client: Client, pools: Pools, node: &str) -> Ipam {
+        let recorder = Recorder::start(client.clone(), "service-controller", node);
+        let (until, term) = watch::channel(None);
+        tokio::spawn(cloud::serve(client, recorder, pools, term));
+        let lease = LeaseName { namespace: NAMESPACE.to_owned(), name: LEASE.to_owned() };
+        Ipam { lease, until }
+    }
+
+    /// Who leads has changed.
+    pub(super) fn leading(&self, until: Option<Time>) {
+        self.until.send_replace(until);
+    }
+
+    /// A Lease that is renewed changes hands with nobody, so its present end is asked for.
+    fn renewed(&self, keeper: &Handle) {
+        if self.until.borrow().is_none() {
+            return;
+        }
+        let (sender, status) = oneshot::channel();
+        let (lease, tell) = (self.lease.clone(), self.until.clone());
+        if keeper.send(Command::Status(sender)) {
+            tokio::spawn(async move {
+                if let Ok(Ok(status)) = timeout(KEEPER, status).await {
+                    let until = status.leases.iter().find(|l| l.name == lease).and_then(|l| l.until);
+                    tell.send_replace(until);
+                }
+            });
+        }
+    }
+}
+
+impl Manager {
+    /// Once a second.
+    pub(super) fn renew_ipam(&self) {
+        if let Some(ipam) = &self.ipam {
+            ipam.renewed(&self.parts.keeper);
+        }
+    }
+}
