@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::cloud::{CloudFlags, CloudOf};
 use super::cobra::{ManagerFlags, boolean};
 use super::flags::Flags;
 
@@ -54,6 +55,16 @@ pub enum Command {
         /// On which.
         #[command(subcommand)]
         what: KubeadmOf,
+    },
+    /// Give Services of type LoadBalancer their addresses, in kube-vip-cloud-provider's place
+    #[command(args_override_self = true, args_conflicts_with_subcommands = true)]
+    CloudProvider {
+        /// Beside the daemon.
+        #[command(subcommand)]
+        what: Option<CloudOf>,
+        /// The original's.
+        #[command(flatten)]
+        flags: CloudFlags,
     },
     /// Say what `start` would say about a file, and what is legal but unwise in it; changes nothing
     Check(Check),

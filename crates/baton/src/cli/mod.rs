@@ -3,6 +3,7 @@
 pub mod args;
 mod check;
 mod cleanup;
+pub mod cloud;
 pub mod cobra;
 mod explain;
 pub mod flags;
@@ -33,10 +34,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     match personality {
         Personality::Baton => own(args),
         Personality::KubeVip => kube_vip::main(args),
+        Personality::CloudProvider => cloud::original(args),
         Personality::NotYet(name) => fail(
             REFUSED,
             &format!(
-                "this version does not take the place of {name}; it takes the place of kube-vip 0.1 (`baton start`)"
+                "this version does not take the place of {name}; it takes the places of kube-vip and kube-vip-cloud-provider"
             ),
         ),
     }
@@ -53,6 +55,8 @@ fn own(args: Vec<OsString>) -> ExitCode {
         Command::Service(options) => manager::run(*options, true, false),
         Command::Manifest { what } => manifest::of(&what, None),
         Command::Kubeadm { what } => manifest::kubeadm(&what, None),
+        Command::CloudProvider { what: Some(what), .. } => cloud::of(&what),
+        Command::CloudProvider { what: None, flags } => cloud::run(&flags),
         Command::Check(options) => check::run(&options),
         Command::Schema => print(&format!("{:#}\n", baton_config::schema())),
         Command::Sample { what } => sample::run(&what, false),

@@ -9,21 +9,24 @@ use std::path::Path;
 pub enum Personality {
     /// Our own.
     Baton,
-    /// kube-vip 0.1's.
+    /// kube-vip's.
     KubeVip,
+    /// kube-vip-cloud-provider's.
+    CloudProvider,
     /// One that this version does not take the place of.
     NotYet(&'static str),
 }
 
 /// Names of programs that this version does not take the place of.
-const NOT_YET: [&str; 4] = ["keepalived", "haproxy", "kube-keepalived-vip", "kube-vip-cloud-provider"];
+const NOT_YET: [&str; 3] = ["keepalived", "haproxy", "kube-keepalived-vip"];
 
 fn named(name: &OsStr) -> Option<Personality> {
     let base = Path::new(name).file_name()?.to_str()?;
-    if base == "kube-vip" {
-        return Some(Personality::KubeVip);
+    match base {
+        "kube-vip" => Some(Personality::KubeVip),
+        "kube-vip-cloud-provider" => Some(Personality::CloudProvider),
+        _ => NOT_YET.iter().find(|n| **n == base).map(|n| Personality::NotYet(n)),
     }
-    NOT_YET.iter().find(|n| **n == base).map(|n| Personality::NotYet(n))
 }
 
 /// Takes the personality off the arguments: what is left begins with the program's name.
@@ -56,6 +59,7 @@ mod tests {
         check("/usr/bin/kube-vip start", Personality::KubeVip, "/usr/bin/kube-vip start");
         check("/baton /kube-vip sample manifest", Personality::KubeVip, "/kube-vip sample manifest");
         check("baton kube-vip version", Personality::KubeVip, "kube-vip version");
+        check("/kube-vip-cloud-provider --v=4", Personality::CloudProvider, "/kube-vip-cloud-provider --v=4");
         check("keepalived -n", Personality::NotYet("keepalived"), "keepalived -n");
         check("baton /usr/sbin/haproxy -f x", Personality::NotYet("haproxy"), "/usr/sbin/haproxy -f x");
         check("kube-vip-2 start", Personality::Baton, "kube-vip-2 start");

@@ -157,9 +157,24 @@ fn a_manager_is_refused_with_every_reason() {
 }
 
 #[test]
+fn the_cloud_provider() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let original = link(&dir, "kube-vip-cloud-provider");
+    let manifest = baton(&["cloud-provider", "manifest", "--image=a/b"]);
+    assert_eq!((manifest.code, manifest.out.contains("image: a/b:")), (0, true), "{manifest:?}");
+    let help = run(&original, &["--help"]);
+    assert_eq!((help.code, help.out.contains("--leader-elect-resource-name")), (0, true), "{help:?}");
+    assert_eq!(run(&original, &["--nonsense"]).code, 1);
+    assert_eq!(baton(&["cloud-provider", "--nonsense"]).code, 2);
+    for ran in [run(&original, &["--leader-elect=x"]), baton(&["cloud-provider", "--leader-elect=x"])] {
+        assert_eq!((ran.code, ran.err.contains("leader-elect: is not a boolean (x)")), (2, true), "{ran:?}");
+    }
+}
+
+#[test]
 fn programs_that_are_not_replaced_yet_are_named() {
     let dir = tempfile::tempdir().expect("a directory");
-    for name in ["keepalived", "haproxy", "kube-keepalived-vip", "kube-vip-cloud-provider"] {
+    for name in ["keepalived", "haproxy", "kube-keepalived-vip"] {
         for ran in [run(link(&dir, name), &["-n"]), baton(&[name, "-n"])] {
             assert_eq!(ran.code, 2, "{ran:?}");
             assert!(ran.err.contains(&format!("does not take the place of {name}")), "{ran:?}");
