@@ -343,11 +343,16 @@ impl Client {
                 Ok(Err(text)) => wrong.push(format!("{}: {text}", way.servers[at].authority())),
                 Err(_) => wrong.push(format!("{}: no answer", way.servers[at].authority())),
             }
+            if at != 0 {
+                // Should the caller's patience end here, the next call goes on with the next server.
+                self.state().failed = Some(way.servers[at].authority());
+            }
         }
         Err(wrong.join("; "))
     }
 
-    /// In which order servers are tried: home first, or the one after that which failed; home last while it is ill.
+    /// In which order servers are tried: home first unless it was what failed last, then those after the one that failed;
+    /// home last while it is ill.
     fn order(&self, servers: &[Server]) -> Vec<usize> {
         let state = self.state();
         let failed = servers.iter().position(|server| Some(server.authority()) == state.failed);
@@ -355,6 +360,8 @@ impl Client {
         let mut order: Vec<usize> = (0..servers.len()).map(|at| (first + at) % servers.len()).collect();
         if state.avoid_home {
             order.sort_by_key(|at| *at == 0);
+        } else if failed != Some(0) {
+            order.sort_by_key(|at| *at != 0);
         }
         order
     }

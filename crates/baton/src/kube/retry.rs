@@ -10,31 +10,48 @@ const AWAY_MAX: Duration = Duration::from_secs(1);
 /// A server that answers with trouble is spared.
 const TROUBLE_MAX: Duration = Duration::from_secs(10);
 /// What we may not is asked for rarely: rights change when an administrator changes them.
-const REFUSED: Duration = Duration::from_secs(20);
+const REFUSAL_MAX: Duration = Duration::from_secs(20);
+/// The longest patience that a server may ask for.
+const ASKED_MAX: Duration = Duration::from_secs(30);
 
-/// Counts failures in a row.
+/// Counts failures of one kind in a row.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
+    last: Option<Sort>,
+}
+
+/// What a failure says about the next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Away,
+    Trouble,
+    Refusal,
 }
 
 impl Backoff {
     /// It worked.
     pub(super) fn reset(&mut self) {
-        self.failures = 0;
+        *self = Backoff::default();
     }
 
-    /// How long to wait after this failure.
+    /// How long to wait after this failure. A server that comes back refuses and fails for a moment: how long it was away
+    /// does not count then.
     pub(super) fn after(&mut self, error: &Error) -> Duration {
-        let grown = FIRST * 2u32.pow(self.failures.min(10));
-        self.failures = self.failures.saturating_add(1);
-        let wait = match error {
-            Error::Unreachable(_) | Error::Unanswered(_) => grown.min(AWAY_MAX),
-            Error::Busy(_, Some(after)) => (*after).clamp(FIRST, TROUBLE_MAX * 3),
-            Error::Conflict(_) | Error::Gone(_) | Error::Server(_) | Error::Busy(_, None) => grown.min(TROUBLE_MAX),
-            _ => (grown * 8).min(REFUSED),
+        let sort = match error {
+            Error::Unreachable(_) | Error::Unanswered(_) => Sort::Away,
+            Error::Conflict(_) | Error::Gone(_) | Error::Server(_) | Error::Busy(..) => Sort::Trouble,
+            _ => Sort::Refusal,
         };
-        jittered(wait)
+        self.failures = if self.last == Some(sort) { self.failures.saturating_add(1) } else { 0 };
+        self.last = Some(sort);
+        let grown = FIRST * 2u32.pow(self.failures.min(10));
+        jittered(match (sort, error) {
+            (_, Error::Busy(_, Some(after))) => (*after).clamp(FIRST, ASKED_MAX),
+            (Sort::Away, _) => grown.min(AWAY_MAX),
+            (Sort::Trouble, _) => grown.min(TROUBLE_MAX),
+            (Sort::Refusal, _) => (grown * 4).min(REFUSAL_MAX),
+        })
     }
 }
 
@@ -57,8 +74,8 @@ mod tests {
         let waits: Vec<Duration> = (0..20).map(|_| backoff.after(&away)).collect();
         assert!(waits[0] <= FIRST * 5 / 4 && waits[0] >= FIRST * 3 / 4, "{waits:?}");
         assert!(waits[19] <= AWAY_MAX * 5 / 4 && waits[19] >= AWAY_MAX * 3 / 4, "{waits:?}");
-        assert!(backoff.after(&Error::Forbidden("no".into())) >= REFUSED * 3 / 4);
-        backoff.reset();
+        let refusals: Vec<Duration> = (0..20).map(|_| backoff.after(&Error::Forbidden("no".into()))).collect();
+        assert!(refusals[0] <= FIRST * 5 && refusals[19] >= REFUSAL_MAX * 3 / 4, "{refusals:?}");
         assert!(backoff.after(&Error::Server("no".into())) <= FIRST * 5 / 4);
         let asked = backoff.after(&Error::Busy("later".into(), Some(Duration::from_secs(2))));
         assert!(asked >= Duration::from_millis(1500) && asked <= Duration::from_millis(2500));

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 use baton::kube::watch::{Change, watch};
-use baton::kube::{Error, SERVICES, Selection, Verb};
+use baton::kube::{Client, Error, SERVICES, Selection, Times, Verb};
 use serde_json::{Value, json};
 
-use super::server::{Answer, Ask, Authority, Server, client, next, status, until};
+use super::server::{Answer, Ask, Authority, Node, Server, client, next, status, until};
 use super::store::Store;
 
 const NODE: &str = "/api/v1/nodes/n1";
@@ -104,12 +105,39 @@ async fn a_server_that_fails_is_left_once_it_was_in_use() {
     let other = Server::start(&authority, well).await;
     let (client, _access, _node) = client(&authority, &[&home, &other]);
     client.get(NODE).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     failing.store(true, SeqCst);
     let error = client.put(NODE, &json!({})).await.unwrap_err();
     assert!(matches!(&error, Error::Server(text) if text.contains("etcdserver")), "{error:?}");
     client.put(NODE, &json!({})).await.unwrap();
     assert_eq!(other.count(|_| true), 1);
+}
+
+#[tokio::test]
+async fn servers_that_hang_do_not_hide_the_one_that_answers() {
+    let authority = Authority::new();
+    // They take connections, which is the kernel's doing, and say nothing.
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let home = Server::start(&authority, well).await;
+    let other = Server::start(&authority, well).await;
+    let node = Node::with_admin(&authority, home.address.port());
+    let access = node.access();
+    let mut servers: Vec<_> = silent.iter().map(|listener| listener.local_addr().unwrap()).collect();
+    servers.push(other.address);
+    access.remember(servers);
+    home.stop();
+    // Two of them in one call, at most: as the Leases' client does it.
+    let (connect, total) = (Duration::from_millis(500), Duration::from_millis(1000));
+    let client = Client::new(&access, Times { connect, attempt: total, total });
+    let mut calls = 0;
+    while client.get(NODE).await.is_err() {
+        calls += 1;
+        assert!(calls < 10);
+    }
+    assert!(other.count(|_| true) > 0);
 }
 
 #[tokio::test]
