@@ -1,6 +1,7 @@
 //! Measurements against the originals. Each owns one section of docs/benchmarks.md and writes only that.
 
 mod failover;
+mod kubernetes;
 mod proxy;
 
 use anyhow::{Context, Result, bail};
@@ -21,7 +22,8 @@ pub(crate) struct Args {
 type Measure = fn(&[String]) -> Result<String>;
 
 /// All of them, in the order of the page.
-const SUBJECTS: &[(&str, Measure)] = &[("failover", failover::measure), ("proxy", proxy::measure)];
+const SUBJECTS: &[(&str, Measure)] =
+    &[("failover", failover::measure), ("kubernetes", kubernetes::measure), ("proxy", proxy::measure)];
 
 /// Runs one measurement, or all.
 pub(crate) fn run(args: &Args) -> Result<()> {

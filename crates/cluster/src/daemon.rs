@@ -85,6 +85,7 @@ pub fn service_account(host: &Host) -> PathBuf {
 const CONTAINER: &str = r#"
 set -e
 own=$1; shift
+echo "${own##*/}" > /proc/sys/kernel/hostname
 mkdir -p /run/baton /run/secrets/kubernetes.io/serviceaccount /run/etc
 mount --bind "$own/run" /run/baton
 mount --bind "$own/serviceaccount" /run/secrets/kubernetes.io/serviceaccount
@@ -105,7 +106,7 @@ pub fn inside(host: &Host) -> io::Result<Command> {
         fs::create_dir_all(own.join(name))?;
     }
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", CONTAINER, "container"]).arg(own);
+    command.args(["--mount", "--uts", "--propagation", "private", "sh", "-c", CONTAINER, "container"]).arg(own);
     let path = std::env::var_os("PATH").unwrap_or_default();
     command.env_clear().env("PATH", path).env("HOME", "/nonexistent");
     Ok(command)

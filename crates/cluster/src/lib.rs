@@ -8,8 +8,9 @@
 //! - [`cluster`]: nodes that can be broken, what runs on them, and the host where etcd is;
 //! - [`components`]: command lines of Kubernetes' programs; [`daemon`]: the daemon that is looked at, as a kubelet would start it;
 //! - [`pods`]: pods, as objects and as network namespaces with a server in each;
-//! - [`audit`]: who asked the API servers for what.
+//! - [`announcements`]: gratuitous ARP as a client hears it; [`audit`]: who asked the API servers for what.
 
+pub mod announcements;
 pub mod api;
 pub mod audit;
 pub mod certificates;

@@ -246,3 +246,45 @@ pub(crate) fn it_starts_before_the_api_server() -> Result<(), Skipped> {
         }
     })
 }
+
+/// As kube-vip's oldest manifests have it: no name of the node is given.
+pub(crate) fn without_a_name_the_host_name_is_the_identity() -> Result<(), Skipped> {
+    with(|cluster| {
+        let vip = IpAddr::V4(v4(VIP));
+        let daemon =
+            manager(&format!("--controlplane --arp --leaderElection --address {vip}")).with("vip_nodename", "");
+        deploy(cluster, &daemon);
+        let place = holder(cluster, vip);
+        assert_eq!(lease_holder(cluster, NAMESPACE, NAME), cluster.name(place), "{}", cluster.words());
+    })
+}
+
+pub(crate) fn sigusr1_prints_the_configuration_again_and_again() -> Result<(), Skipped> {
+    with(|cluster| {
+        let (vip, _client, place) = started(cluster, "");
+        for times in 1..=3 {
+            cluster.signal(place, Signal::SIGUSR1);
+            eventually(cluster, PATIENCE, "a dump", || {
+                let said = std::fs::read_to_string(baton_cluster::components::log(cluster.host(place), "daemon"));
+                said.is_ok_and(|said| said.matches("KUBE-VIP CONFIGURATION DUMP").count() == times)
+            });
+        }
+        assert_eq!(answering(cluster, vip), Some(place), "{}", cluster.words());
+    })
+}
+
+/// kube-vip leaves its address on a node that is killed; an unmarked, deprecated /32.
+pub(crate) fn what_kube_vip_left_is_removed() -> Result<(), Skipped> {
+    with(|cluster| {
+        let (vip, _client, place) = started(cluster, "");
+        let standby = (place + 1) % 3;
+        assert!(cluster.terminate(standby, PATIENCE).is_some());
+        shell(cluster.host(standby), &format!("ip addr add {vip}/32 dev eth0 preferred_lft 0"));
+        cluster.start_daemon(standby).expect("a daemon");
+        eventually(cluster, PATIENCE, "the leftover is gone", || !has(cluster, standby, vip));
+        let from = Instant::now();
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(answering(cluster, vip).is_some(), "{}", cluster.words());
+        never_two(cluster, vip, from);
+    })
+}

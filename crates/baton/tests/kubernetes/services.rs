@@ -399,3 +399,83 @@ pub(crate) fn nothing_is_left_of_both() -> Result<(), Skipped> {
 pub(crate) fn nothing_is_left_of_both_with_a_lease_each() -> Result<(), Skipped> {
     nothing_is_left("--services --servicesElection", true)
 }
+
+/// kube-vip never removes the address of a Service that a killed daemon left.
+pub(crate) fn what_a_crash_left_is_removed_at_the_next_start() -> Result<(), Skipped> {
+    services(EACH, |cluster| {
+        create(cluster, &service("web", "web", &first().to_string(), "Cluster"));
+        let place = holder(cluster, first());
+        cluster.kill(place);
+        remove(cluster, "web");
+        cluster.start_daemon(place).expect("a daemon");
+        withdrawn(cluster, first());
+    })
+}
+
+/// A node that does not hold loses the API for a while, and nothing happens.
+pub(crate) fn a_follower_without_api_changes_nothing() -> Result<(), Skipped> {
+    services(EACH, |cluster| {
+        create(cluster, &service("web", "web", &first().to_string(), "Cluster"));
+        let place = holder(cluster, first());
+        let follower = (place + 1) % 3;
+        let from = Instant::now();
+        shell(
+            cluster.host(follower),
+            "nft 'add table inet cut; add chain inet cut out { type filter hook output priority 0; }; \
+             add rule inet cut out tcp dport 6443 drop'",
+        );
+        std::thread::sleep(Duration::from_secs(10));
+        shell(cluster.host(follower), "nft delete table inet cut");
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(answering(cluster, first()), Some(place), "{}", cluster.words());
+        assert_eq!(cluster.observer().changes(first(), from, Instant::now()), 0);
+        never_two(cluster, first(), from);
+    })
+}
+
+/// The figures by which kube-vip is watched, with values that are right.
+pub(crate) fn metrics_say_who_leads() -> Result<(), Skipped> {
+    crate::world::need(&["curl"])?;
+    services(EACH, |cluster| {
+        create(cluster, &service("web", "web", &first().to_string(), "Cluster"));
+        let place = holder(cluster, first());
+        served(cluster, first());
+        for other in 0..cluster.size() {
+            let page =
+                || crate::world::shell(cluster.host(other), "curl -s --max-time 2 http://127.0.0.1:2112/metrics");
+            let leads = |line: &str| {
+                line.starts_with("kube_vip_is_leader{") && line.contains("kubevip-web") && line.ends_with(" 1")
+            };
+            eventually(cluster, PATIENCE, "kube_vip_is_leader is right", || {
+                page().lines().any(leads) == (other == place)
+            });
+            let page = page();
+            for name in
+                ["kube_vip_active_services", "kube_vip_build_info", "kube_vip_leader_election_transitions_total"]
+            {
+                assert!(page.contains(name), "{name} is missing:\n{page}");
+            }
+        }
+    })
+}
+
+/// `baton explain` says why a Service is announced here, there, or nowhere.
+pub(crate) fn it_is_explained() -> Result<(), Skipped> {
+    services(EACH, |cluster| {
+        create(cluster, &service("web", "web", &first().to_string(), "Local"));
+        let place = holder(cluster, first());
+        served(cluster, first());
+        let explain = |on: usize| {
+            let mut command = baton_cluster::daemon::inside(cluster.host(on)).expect("a container");
+            command.arg(env!("CARGO_BIN_EXE_baton")).args(["explain", "svc", "default/web"]);
+            let output = cluster.host(on).run(move |_| command.output()).expect("it runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let (here, nowhere) = (explain(place), explain(2));
+        assert!(here.contains(&first().to_string()), "{here}");
+        assert!(here.contains("kubevip-web"), "{here}");
+        assert_ne!(here, nowhere);
+        println!("{here}---\n{nowhere}");
+    })
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use baton_lab::backend::Backend;
@@ -119,8 +119,11 @@ impl Cluster {
             Access::AdminConf => {
                 let user = format!("baton-{name}");
                 let user = User { name: &user, group: Some(MASTERS) };
-                let server =
-                    format!("https://{}:{API_PORT}", self.plan.watched.first().copied().unwrap_or(IpAddr::V4(v4(100))));
+                // As kubeadm writes it: the control plane's endpoint. Without one, the node's own API server.
+                let with = |flag: &str| daemon.arguments.iter().skip_while(|argument| *argument != flag).nth(1);
+                let endpoint = with("--address").and_then(|list| list.split(',').next()?.parse().ok());
+                let endpoint = endpoint.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                let server = format!("https://{}", SocketAddr::new(endpoint, API_PORT));
                 let conf = self.authority().kubeconfig(&format!("baton-{name}"), user, &server)?;
                 fs::copy(conf, daemon::etc_kubernetes(host).join("admin.conf"))?;
             }

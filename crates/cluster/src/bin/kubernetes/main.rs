@@ -1,5 +1,7 @@
 //! Builds the programs of Kubernetes, runs a cluster to look at, and measures a daemon on one.
 
+mod bench;
+
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -23,6 +25,8 @@ enum Verb {
     Build,
     /// Start a cluster, run a command on its client's host (KUBECONFIG is set; logs are in /run/n1 …), and end it
     Run(Run),
+    /// Measure a daemon and print a section of docs/benchmarks.md
+    Bench(bench::Args),
 }
 
 #[derive(clap::Args)]
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Verb::Build => Programs::build().map(|_| ExitCode::SUCCESS).map_err(|error| error.to_string()),
         Verb::Run(run) => inside(|| look(&run)),
+        Verb::Bench(args) => inside(|| bench::run(&args)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");
