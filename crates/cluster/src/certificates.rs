@@ -48,10 +48,9 @@ impl Authority {
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let certificate = params.self_signed(&key).map_err(io::Error::other)?;
         fs::write(directory.join("ca.crt"), certificate.pem())?;
-        fs::write(
-            directory.join("service-account.key"),
-            KeyPair::generate().map_err(io::Error::other)?.serialize_pem(),
-        )?;
+        let tokens = KeyPair::generate().map_err(io::Error::other)?;
+        fs::write(directory.join("service-account.key"), tokens.serialize_pem())?;
+        fs::write(directory.join("service-account.pub"), tokens.public_key_pem())?;
         Ok(Authority { directory, issuer: Issuer::new(params, key) })
     }
 
@@ -65,6 +64,12 @@ impl Authority {
     #[must_use]
     pub fn service_account_key(&self) -> PathBuf {
         self.directory.join("service-account.key")
+    }
+
+    /// What tells that these tokens are right.
+    #[must_use]
+    pub fn service_account_public_key(&self) -> PathBuf {
+        self.directory.join("service-account.pub")
     }
 
     /// A server's certificate for names and addresses.

@@ -78,7 +78,7 @@ impl Components {
         set("client-ca-file", &self.authority.certificate());
         set("tls-cert-file", &self.server.certificate);
         set("tls-private-key-file", &self.server.key);
-        set("service-account-key-file", &key);
+        set("service-account-key-file", &self.authority.service_account_public_key());
         set("service-account-signing-key-file", &key);
         set("audit-policy-file", &self.audit);
         set("audit-log-path", &audit_log(host));

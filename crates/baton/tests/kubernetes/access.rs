@@ -9,7 +9,7 @@ use baton_lab::harness::Skipped;
 use baton_lab::lab::v4;
 
 use crate::services::{create, first, pod, served, service, withdrawn};
-use crate::world::{PATIENCE, TIMING, VIP, eventually, holder, lease_holder, text, with};
+use crate::world::{PATIENCE, TIMING, VIP, eventually, holder, lease_holder, program, text, with};
 
 /// The rights of kube-vip's published manifest: no patch on Services, no Events.
 pub(crate) const PUBLISHED: &str = "
@@ -41,7 +41,7 @@ subjects:
 /// The daemon as a pod of a DaemonSet.
 pub(crate) fn in_cluster(arguments: &str) -> Daemon {
     let access = Access::ServiceAccount { namespace: "kube-system".to_owned(), name: "kube-vip".to_owned() };
-    Daemon::new(env!("CARGO_BIN_EXE_baton"), &format!("manager --interface eth0 {TIMING} {arguments}"), access)
+    Daemon::new(program(), &format!("manager --interface eth0 {TIMING} {arguments}"), access)
 }
 
 /// Control plane and Services with the rights of `manifest`.
@@ -83,7 +83,7 @@ fn revoke(cluster: &Cluster) {
 
 /// What `baton manifest …` prints.
 fn manifest(line: &str) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_baton")).args(line.split(' ')).output().expect("it runs");
+    let output = Command::new(program()).args(line.split(' ')).output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::access::in_cluster;
 use crate::services::{NAMESPACE, PORT, create, pod, served};
-use crate::world::{PATIENCE, eventually, text, with};
+use crate::world::{PATIENCE, eventually, program, text, with};
 
 const ADDRESSES: &str = "/metadata/annotations/kube-vip.io~1loadbalancerIPs";
 
@@ -28,8 +28,7 @@ fn address(cluster: &Cluster, name: &str) -> String {
 /// The provider as its Deployment runs it, on the last node, and managers on the others.
 pub(crate) fn services_get_addresses_from_the_pool() -> Result<(), Skipped> {
     with(|cluster| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_baton")).args(["cloud-provider", "manifest"]).output().expect("it runs");
+        let output = Command::new(program()).args(["cloud-provider", "manifest"]).output().expect("it runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let applied = cluster.apply(&String::from_utf8_lossy(&output.stdout));
         assert!(applied.is_ok(), "{applied:?}");
@@ -47,7 +46,7 @@ pub(crate) fn services_get_addresses_from_the_pool() -> Result<(), Skipped> {
             namespace: "kube-system".to_owned(),
             name: "kube-vip-cloud-controller".to_owned(),
         };
-        cluster.deploy(2, Daemon::new(env!("CARGO_BIN_EXE_baton"), "cloud-provider", access)).expect("a provider");
+        cluster.deploy(2, Daemon::new(program(), "cloud-provider", access)).expect("a provider");
         for place in 0..2 {
             cluster.deploy(place, in_cluster("--services --arp --leaderElection")).expect("a daemon");
         }

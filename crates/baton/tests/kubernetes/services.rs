@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::access::in_cluster;
 use crate::world::{
-    PATIENCE, SERVICES, answering, deploy, eventually, holder, lease_holder, never_two, places, text, with,
+    PATIENCE, SERVICES, answering, deploy, eventually, holder, lease_holder, never_two, places, program, shell, text,
+    with,
 };
 
 /// Where the tests' Services and pods are.
@@ -441,8 +442,7 @@ pub(crate) fn metrics_say_who_leads() -> Result<(), Skipped> {
         let place = holder(cluster, first());
         served(cluster, first());
         for other in 0..cluster.size() {
-            let page =
-                || crate::world::shell(cluster.host(other), "curl -s --max-time 2 http://127.0.0.1:2112/metrics");
+            let page = || shell(cluster.host(other), "curl -s --max-time 2 http://127.0.0.1:2112/metrics");
             let leads = |line: &str| {
                 line.starts_with("kube_vip_is_leader{") && line.contains("kubevip-web") && line.ends_with(" 1")
             };
@@ -467,7 +467,7 @@ pub(crate) fn it_is_explained() -> Result<(), Skipped> {
         served(cluster, first());
         let explain = |on: usize| {
             let mut command = baton_cluster::daemon::inside(cluster.host(on)).expect("a container");
-            command.arg(env!("CARGO_BIN_EXE_baton")).args(["explain", "svc", "default/web"]);
+            command.arg(program()).args(["explain", "svc", "default/web"]);
             let output = cluster.host(on).run(move |_| command.output()).expect("it runs");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8_lossy(&output.stdout).into_owned()

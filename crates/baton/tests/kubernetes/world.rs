@@ -1,6 +1,7 @@
 //! The cluster of the tests: one for all, cleaned in between.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -95,13 +96,15 @@ pub(crate) fn need(tools: &[&str]) -> Result<(), Skipped> {
     Ok(())
 }
 
+/// The executable under test; `BATON_PROGRAM` names another one, such as a release build.
+pub(crate) fn program() -> PathBuf {
+    let given = std::env::var_os("BATON_PROGRAM").map(PathBuf::from);
+    given.or_else(|| option_env!("CARGO_BIN_EXE_baton").map(PathBuf::from)).expect("a program to test")
+}
+
 /// The daemon under test as a static pod, with the arguments of `manager`.
 pub(crate) fn manager(arguments: &str) -> Daemon {
-    Daemon::new(
-        env!("CARGO_BIN_EXE_baton"),
-        &format!("manager --interface eth0 {TIMING} {arguments}"),
-        Access::AdminConf,
-    )
+    Daemon::new(program(), &format!("manager --interface eth0 {TIMING} {arguments}"), Access::AdminConf)
 }
 
 /// The same on every node.
