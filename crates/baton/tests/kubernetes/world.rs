@@ -27,6 +27,9 @@ pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// What a busy machine may add to a time.
 pub(crate) const NOISE: Duration = Duration::from_secs(1);
 
+/// An answer within this time says who answers.
+const LATELY: Duration = Duration::from_millis(100);
+
 /// The control plane's address.
 pub(crate) const VIP: u8 = 100;
 /// Addresses for Services.
@@ -78,6 +81,8 @@ fn clean(cluster: &mut Cluster) {
             api.delete(&format!("{prefix}/namespaces/{namespace}/{plural}/{name}?gracePeriodSeconds=0")).expect("gone");
         }
     }
+    // Whoever asks who answers looks back this far.
+    std::thread::sleep(LATELY);
 }
 
 /// A value as text.
@@ -146,7 +151,7 @@ pub(crate) fn places(cluster: &Cluster, address: IpAddr) -> Vec<usize> {
 
 /// Which node answers for an address, by the wire.
 pub(crate) fn answering(cluster: &Cluster, address: IpAddr) -> Option<usize> {
-    cluster.observer().holder(address, Duration::from_millis(100)).map(|number| usize::from(number) - 1)
+    cluster.observer().holder(address, LATELY).map(|number| usize::from(number) - 1)
 }
 
 /// Waits until some node answers for an address.
