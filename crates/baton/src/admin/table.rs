@@ -100,7 +100,8 @@ fn services(d: &Document) -> Vec<Vec<String>> {
 /// How close it has been, and what did not count.
 fn tail(out: &mut String, d: &Document) {
     let (lag, most) = (micros(d.renewal_lag_us), micros(d.renewal_lag_max_us));
-    let _ = writeln!(out, "\nrenewal lag {lag}, at most {most} of a lease of {}", millis(d.lease_ms));
+    let of = if d.kubernetes.is_some() { String::new() } else { format!(" of a lease of {}", millis(d.lease_ms)) };
+    let _ = writeln!(out, "\nrenewal lag {lag}, at most {most}{of}");
     if !d.dropped.is_empty() {
         let all: Vec<String> = d.dropped.iter().map(|(why, n)| format!("{n} ({why})")).collect();
         let _ = writeln!(out, "dropped datagrams: {}", all.join(", "));

@@ -58,7 +58,7 @@ impl Balancing {
         if self.settings.port != self.port {
             return self.settings.port;
         }
-        self.port.checked_add(ASIDE).unwrap_or(self.port - ASIDE)
+        self.port.checked_add(ASIDE).unwrap_or_else(|| self.port.saturating_sub(ASIDE))
     }
 
     /// From which port to which connections are to be led.

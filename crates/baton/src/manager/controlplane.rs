@@ -39,7 +39,11 @@ impl ControlPlane {
             Ok(addresses) if pick(mode(self.settings.dns_mode), false, &addresses).is_empty() => {
                 self.fails(name, format!("none of its {} addresses fits dns_mode", addresses.len()))
             }
-            Ok(addresses) => {
+            Ok(mut addresses) => {
+                // Servers answer in turns: what is kept stays as long as it is among the answers.
+                let mode = mode(self.settings.dns_mode);
+                let before = self.resolved.get(name).map(|known| pick(mode, false, known)).unwrap_or_default();
+                addresses.sort_by_key(|address| !before.contains(address));
                 let again = self.unresolved.remove(name).is_some();
                 let first = self.resolved.insert(name.to_owned(), addresses).is_none();
                 (again && !first).then_some(Ok(()))
@@ -74,5 +78,43 @@ pub(super) fn mode(mode: DnsMode) -> services::DnsMode {
         DnsMode::Ipv4 => services::DnsMode::Ipv4,
         DnsMode::Ipv6 => services::DnsMode::Ipv6,
         DnsMode::Dual => services::DnsMode::Dual,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn an_address_that_is_still_there_stays() {
+        let lease = LeaseName { namespace: "kube-system".into(), name: "plndr-cp-lock".into() };
+        let settings = Settings {
+            addresses: vec![Target::Ip(address("10.0.0.9")), Target::Name("vip".into())],
+            dns_mode: DnsMode::First,
+            port: 6443,
+            lease: baton_config::manager::LeaseRef { namespace: None, name: lease.name.clone() },
+            lease_annotations: Vec::new(),
+            balancer: None,
+            health: None,
+        };
+        let mut plane = ControlPlane::new(settings, lease);
+        assert_eq!(plane.addresses(), [address("10.0.0.9")]);
+        let mut check = |found: &[&str], told, expected| {
+            let found = found.iter().map(|text| address(text)).collect();
+            assert_eq!(plane.resolved("vip", Ok(found)), told);
+            assert_eq!(plane.addresses(), [address("10.0.0.9"), address(expected)]);
+        };
+        check(&["10.0.0.1", "10.0.0.2"], None, "10.0.0.1");
+        check(&["10.0.0.2", "10.0.0.1"], None, "10.0.0.1");
+        check(&["fd00::1", "10.0.0.2"], None, "fd00::1");
+        assert_eq!(plane.resolved("vip", Err("no".into())), Some(Err("no".into())));
+        assert_eq!(plane.resolved("vip", Err("no".into())), None, "told once");
+        assert_eq!(plane.addresses().len(), 2, "the last ones stay");
+        assert_eq!(plane.resolved("vip", Ok(vec![address("fd00::1")])), Some(Ok(())));
+        assert_eq!(plane.resolved("other", Err("no".into())), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use baton_core::keeper::{Event, Holding};
+use baton_core::keeper::{Event, Holding, Note};
 use baton_core::lease::LeaseName;
 use baton_core::services::Change;
 use baton_core::time::Time;
@@ -17,6 +17,8 @@ impl Manager {
     /// `true`: everything is withdrawn.
     pub(super) fn report(&mut self, report: Report) -> bool {
         match report {
+            // Nobody votes about Leases.
+            Report::Note(Note::Voting { .. }) => {}
             Report::Note(note) => notes::log(&note),
             Report::Log(level, text) => notes::line(level, "keeper", &text),
             Report::Holding(address, holding) => self.holding(address, holding),
