@@ -94,12 +94,5 @@ fn access(settings: &CloudSettings) -> AccessSettings {
         CloudAccess::Home => (files.home.clone(), files),
         CloudAccess::InCluster => (None, Files { home: None, ..files }),
     };
-    AccessSettings {
-        kubeconfig,
-        server: settings.master.clone(),
-        control_plane: false,
-        port: PORT,
-        detect: false,
-        files,
-    }
+    AccessSettings { kubeconfig, server: None, control_plane: false, port: PORT, detect: false, files }
 }

@@ -111,11 +111,36 @@ pub(crate) fn the_generated_rights_suffice() -> Result<(), Skipped> {
     })
 }
 
+/// The least rights of `--minimal`, made for the very settings.
+pub(crate) fn the_least_rights_suffice() -> Result<(), Skipped> {
+    with(|cluster| {
+        for more in ["", "--servicesElection"] {
+            revoke(cluster);
+            let vip = IpAddr::V4(v4(VIP));
+            let settings =
+                format!("--controlplane --services --arp --leaderElection --enableNodeLabeling --address {vip}");
+            works_with(cluster, &manifest(format!("manifest rbac --minimal {settings} {more}").trim()), more);
+            let _ = cluster.kubectl(&["-n", "kube-system", "delete", "role,rolebinding", "kube-vip-leases"]);
+        }
+        revoke(cluster);
+        cluster.apply(PUBLISHED).expect("rights");
+    })
+}
+
 /// The API server takes every manifest that is generated, as it is.
 pub(crate) fn generated_manifests_are_valid() -> Result<(), Skipped> {
     with(|cluster| {
         let features = "--interface eth0 --address 10.77.0.100 --controlplane --services --arp --leaderElection";
-        for line in ["manifest pod", "manifest daemonset", "manifest daemonset --inCluster --taint", "manifest rbac"] {
+        for line in [
+            "manifest pod",
+            "manifest daemonset",
+            "manifest daemonset --inCluster --taint",
+            "manifest rbac",
+            "manifest rbac --minimal",
+            "manifest rbac --role",
+            "manifest pod --minimal",
+            "kubeadm init",
+        ] {
             let text = manifest(&format!("{line} {features}"));
             let file = std::path::Path::new(baton_lab::enter::DIR).join("generated.yaml");
             std::fs::write(&file, &text).expect("a file");

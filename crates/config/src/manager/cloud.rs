@@ -32,12 +32,8 @@ pub struct CloudSettings {
     pub election: Option<CloudElection>,
     /// `--kubeconfig`, or the one in `$HOME` with `--OutSideCluster`; `None`: the pod's ServiceAccount.
     pub access: CloudAccess,
-    /// `--master`: goes before the server of the kubeconfig.
-    pub master: Option<String>,
     /// `--cluster-name`.
     pub cluster_name: String,
-    /// `--concurrent-service-syncs`.
-    pub workers: u32,
     /// What is worth a log line (`--v`: 0 info, 4 debug, 6 trace).
     pub log: Level,
 }
@@ -77,8 +73,6 @@ pub struct LoadedCloud {
     pub warnings: Vec<Message>,
 }
 
-/// Most Services that are worked on at once.
-const WORKERS_MAX: u64 = 64;
 /// Bounds of a Lease's times.
 const TIMES: Shape = Shape::Time(Duration::from_secs(1), Duration::from_secs(86_400), false);
 
@@ -108,9 +102,7 @@ pub fn cloud(flags: &[(String, String)], env: &[(String, String)]) -> Result<Loa
     let settings = CloudSettings {
         election: read.on("leader-elect", true).then(|| read.election()),
         access,
-        master: read.text("master"),
         cluster_name: read.text("cluster-name").unwrap_or_else(|| "kubernetes".to_owned()),
-        workers: u32::try_from(read.int("concurrent-service-syncs", 1, WORKERS_MAX, 1)).unwrap_or(1),
         log: match read.int("v", 0, 10, 0) {
             0..=3 => Level::Info,
             4..=5 => Level::Debug,

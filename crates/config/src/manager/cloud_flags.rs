@@ -48,10 +48,8 @@ const CLOUD: &str = "the cloud is kubevip";
 /// Every flag.
 pub const CLOUD_FLAGS: &[CloudFlag] = &[
     works("kubeconfig", "Path of a kubeconfig (default: the pod's ServiceAccount)"),
-    works("master", "URL of the API server, before the kubeconfig's"),
     switch("OutSideCluster", "Use $HOME/.kube/config"),
     works("cluster-name", "Name of the cluster [default: kubernetes]"),
-    works("concurrent-service-syncs", "Services that are worked on at once [default: 1]"),
     switch("leader-elect", "Elect, and let only the leader allocate [default: true]"),
     works("leader-elect-resource-name", "The Lease [default: kube-vip-cloud-controller]"),
     works("leader-elect-resource-namespace", "Its namespace [default: kube-system]"),
@@ -66,6 +64,8 @@ pub const CLOUD_FLAGS: &[CloudFlag] = &[
         about: "Log level: 4 debug, 6 trace",
         meaning: Meaning::Works,
     },
+    idle("master", "the API server is the kubeconfig's, or that of the pod"),
+    idle("concurrent-service-syncs", "one Service after the other gets its address; writes go side by side"),
     idle("cloud-provider", CLOUD),
     idle("cloud-config", CLOUD),
     idle("external-cloud-volume-plugin", CLOUD),

@@ -90,9 +90,13 @@ pub fn manifest(args: &ManifestArgs<'_>) -> Result<(String, Vec<Message>), NoMan
     }
     super::values::without_effect(&values, &mut found);
     let refused = found.refused();
-    let messages = found.finish(args.file);
+    let mut messages = found.finish(args.file);
     if refused {
         return Err(NoManifest { help, messages });
+    }
+    if matches!(args.what, Manifest::Rbac { .. }) && !args.minimal {
+        // kube-vip's rights are the same whatever the settings, so nobody need give any.
+        messages.retain(|message| message.place != Place::Nowhere);
     }
     let namespace = values.some_text("ServiceNamespace").unwrap_or_else(|| "kube-system".to_owned());
     let text = match args.what {

@@ -23,7 +23,7 @@ fn defaults_and_the_original_manifest() {
     let e = s.election.expect("it elects");
     assert_eq!((e.namespace.as_str(), e.name.as_str()), ("kube-system", "kube-vip-cloud-controller"));
     assert_eq!((e.duration.as_secs(), e.renew_deadline.as_secs(), e.retry.as_secs()), (15, 10, 2));
-    assert_eq!((s.access, s.master, s.workers, s.log), (CloudAccess::InCluster, None, 1, Level::Info));
+    assert_eq!((s.access, s.log), (CloudAccess::InCluster, Level::Info));
     assert_eq!(
         (s.pools.namespace.as_str(), s.pools.config_map.as_str(), s.pools.class),
         ("kube-system", "kubevip", None)
@@ -34,13 +34,12 @@ fn defaults_and_the_original_manifest() {
 #[test]
 fn what_can_be_said() {
     let s = settings(
-        "--leader-elect-lease-duration=1m --leader-elect-renew-deadline=40s --kubeconfig=/a --OutSideCluster --v=4 \
-         --concurrent-service-syncs=8 --master=https://192.0.2.1:6443",
+        "--leader-elect-lease-duration=1m --leader-elect-renew-deadline=40s --kubeconfig=/a --OutSideCluster --v=4",
         "KUBEVIP_NAMESPACE=a KUBEVIP_CONFIG_MAP=b KUBEVIP_CUSTOM_LOADBALANCERCLASS_NAME=example.com/c",
     );
     let e = s.election.expect("it elects");
     assert_eq!((e.duration, e.renew_deadline), (Duration::from_secs(60), Duration::from_secs(40)));
-    assert_eq!((s.access, s.workers, s.log), (CloudAccess::File("/a".to_owned()), 8, Level::Debug));
+    assert_eq!((s.access, s.log), (CloudAccess::File("/a".to_owned()), Level::Debug));
     assert_eq!((s.pools.namespace.as_str(), s.pools.config_map.as_str()), ("a", "b"));
     assert_eq!(s.pools.class.as_deref(), Some("example.com/c"));
     assert!(settings("--leader-elect=false", "").election.is_none());

@@ -212,3 +212,29 @@ fn what_a_manifest_asks_for_is_what_the_manager_reads() {
         assert_eq!(read(&flags, &env), direct, "{}", case.file);
     }
 }
+
+#[test]
+fn what_is_said_beside_a_manifest() {
+    let said = |what, flags: &str, minimal| {
+        let args = ManifestArgs {
+            what,
+            flags: &words(flags),
+            env: &[],
+            file: None,
+            image: IMAGE,
+            version: "1",
+            in_cluster: true,
+            minimal,
+            kube_vip: false,
+        };
+        let (_, warnings) = manifest(&args).expect("a manifest");
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(said(RBAC.what, "", false), [""; 0], "kube-vip's rights are always the same");
+    assert_eq!(said(RBAC.what, "", true).len(), 2, "the least rights depend on mode and features");
+    assert_eq!(
+        said(Manifest::Pod, "--bgp --services", false),
+        ["flag --bgp: warning: EnableBGP: is not in this version: BGP mode, expected ARP and NDP with --arp \
+          (vip_arp=true), or kube-vip for this mode"]
+    );
+}
