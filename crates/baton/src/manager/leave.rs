@@ -12,9 +12,11 @@ use super::Manager;
 use crate::cli::output::FAILED;
 use crate::keeper::{self, Command};
 
-/// What a hand-over may take. Leases whose release nobody answers run out by themselves.
-pub(super) const HAND_OVER: Duration = Duration::from_millis(2500);
-/// A keeper that is told to leave at once gets this long.
+/// What a hand-over may take, and how much longer for each address. Leases whose release nobody answers run out by
+/// themselves.
+const HAND_OVER: Duration = Duration::from_millis(2500);
+const EACH: Duration = Duration::from_millis(10);
+/// A keeper that is told to leave at once gets this long, and longer for each address.
 const AT_ONCE: Duration = Duration::from_millis(500);
 /// How long the last words to the API may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -30,6 +32,15 @@ pub(super) enum End {
 }
 
 impl Manager {
+    /// How long the hand-over of what is kept may take.
+    pub(super) fn hand_over(&self) -> Duration {
+        HAND_OVER + self.for_each()
+    }
+
+    fn for_each(&self) -> Duration {
+        EACH * u32::try_from(self.kept.len()).unwrap_or(u32::MAX)
+    }
+
     pub(super) async fn leave(mut self, end: End) -> ExitCode {
         let clean = match end {
             End::Stopped => true,
@@ -67,11 +78,12 @@ impl Manager {
     }
 
     async fn keeper_ended(&mut self) -> bool {
+        let patience = AT_ONCE + self.for_each();
         let ended = async {
             // The queue closes when the thread drops its end.
             while self.parts.reports.recv().await.is_some() {}
         };
-        timeout(AT_ONCE, ended).await.is_ok()
+        timeout(patience, ended).await.is_ok()
     }
 
     async fn remove_ports(&mut self) {

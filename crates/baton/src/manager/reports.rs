@@ -121,7 +121,7 @@ impl Manager {
             return info!("{name} again: the hand-over goes on");
         }
         info!("{name}: handing over and leaving");
-        self.leaving = Some(tokio::time::Instant::now() + super::leave::HAND_OVER);
+        self.leaving = Some(tokio::time::Instant::now() + self.hand_over());
         self.outbox.push(Event::Stop);
     }
 }
