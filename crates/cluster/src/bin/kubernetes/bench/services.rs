@@ -149,6 +149,9 @@ fn stop(cluster: &mut Cluster) -> io::Result<String> {
         sleep(Duration::from_millis(2));
     }
     let took = from.elapsed();
+    if took > Duration::from_secs(1) {
+        eprintln!("slow to end:\n{}", cluster.words());
+    }
     let mut left = 0;
     for place in 0..cluster.size() {
         let addresses = cluster.host(place).run(baton_lab::link::Links::addresses)?;
@@ -161,7 +164,7 @@ fn stop(cluster: &mut Cluster) -> io::Result<String> {
         lease["spec"]["holderIdentity"].as_str().is_some_and(|holder| ["n1", "n2", "n3"].contains(&holder))
     };
     let held = leases["items"].as_array().into_iter().flatten().filter(held).count();
-    Ok(format!("{}; {left} addresses and {held} Leases left; a second SIGTERM ended nothing early", time(took)))
+    Ok(format!("{}; {left} addresses and {held} Leases left (SIGTERM sent twice)", time(took)))
 }
 
 /// Memory without Services, and whom a Service without address delays.
