@@ -47,15 +47,15 @@ pub(crate) fn node_by_node_and_back() -> Result<(), Skipped> {
         let mut electors: Vec<Pid> = (0..3).map(|place| elector(cluster, place)).collect();
         holder(cluster, vip);
         let from = Instant::now();
-        for place in 0..3 {
-            end(cluster, electors[place]);
+        for (place, old) in electors.iter().enumerate() {
+            end(cluster, *old);
             cluster.deploy(place, control_plane()).expect("a daemon");
             std::thread::sleep(Duration::from_secs(1));
             holder(cluster, vip);
         }
-        for place in 0..3 {
+        for (place, new) in electors.iter_mut().enumerate() {
             cluster.undeploy(place);
-            electors[place] = elector(cluster, place);
+            *new = elector(cluster, place);
             std::thread::sleep(Duration::from_secs(1));
             holder(cluster, vip);
         }
