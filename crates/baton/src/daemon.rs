@@ -34,7 +34,7 @@ const AGAIN: Duration = Duration::from_millis(5);
 pub fn run(options: Start, loaded: Loaded, as_kube_vip: bool) -> ExitCode {
     let started = clock::now();
     for warning in &loaded.warnings {
-        warn!("{warning}");
+        warn!("{}", warning.unlabelled());
     }
     let udp = match peers_port(&loaded) {
         Ok(udp) => udp,

@@ -105,8 +105,30 @@ fn shown(text: &str, most: usize) -> String {
     out
 }
 
+/// A message where something else says how grave it is (a log's level).
+#[derive(Debug)]
+pub struct Unlabelled<'a>(&'a Message);
+
+impl fmt::Display for Unlabelled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, false)
+    }
+}
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, true)
+    }
+}
+
+impl Message {
+    /// Without the word for its severity.
+    #[must_use]
+    pub fn unlabelled(&self) -> Unlabelled<'_> {
+        Unlabelled(self)
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, labelled: bool) -> fmt::Result {
         let file = self.file.as_deref();
         match &self.place {
             Place::File { line, column } => write!(f, "{}:{line}:{column}: ", file.unwrap_or("configuration"))?,
@@ -114,7 +136,7 @@ impl fmt::Display for Message {
             Place::Flag(name) => write!(f, "flag --{name}: ")?,
             Place::Nowhere => write!(f, "{}: ", file.unwrap_or("configuration"))?,
         }
-        if self.severity == Severity::Warning {
+        if labelled && self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }
         write!(f, "{}: {}", self.key, self.text)?;

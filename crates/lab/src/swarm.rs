@@ -95,7 +95,8 @@ pub fn run(cluster: &mut Cluster, count: usize, dice: &mut Dice) -> io::Result<S
     let longest = Instant::now() + LASTING;
     repair(cluster, &mut open, longest)?;
     let ready = (0..cluster.nodes().len()).all(|place| cluster.wait_until_ready(place, PATIENCE));
-    let converged = ready && cluster.client().wait_for_answers(WELL, PATIENCE) && cluster.holder().is_some();
+    let converged =
+        ready && cluster.client().wait_for_answers(WELL, PATIENCE) && cluster.wait_for_holder(PATIENCE).is_some();
     Ok(Swarm { faults, report: cluster.report(from, Instant::now()), converged })
 }
 

@@ -51,7 +51,7 @@ impl Planner {
             .map_err(|e| e.to_string())?
             .map_err(|messages| load::text(&messages))?;
         for warning in &loaded.warnings {
-            warn!("{warning}");
+            warn!("{}", warning.unlabelled());
         }
         let mut settings = loaded.settings;
         if settings.ownership.fence != old.ownership.fence {

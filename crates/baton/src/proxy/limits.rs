@@ -1,5 +1,6 @@
 //! How many connections fit: descriptors are what runs out first.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -55,6 +56,37 @@ impl Limits {
     }
 }
 
+/// What one worker has taken of it: comes back when the worker is gone, however it ended.
+#[derive(Debug)]
+pub(super) struct Share {
+    limits: Arc<Limits>,
+    open: usize,
+}
+
+impl Share {
+    pub(super) fn new(limits: Arc<Limits>) -> Share {
+        Share { limits, open: 0 }
+    }
+
+    /// Whether one more fits; it counts then.
+    pub(super) fn enter(&mut self) -> bool {
+        let fits = self.limits.enter();
+        self.open += usize::from(fits);
+        fits
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.open = self.open.saturating_sub(1);
+        self.limits.leave();
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.limits.open.fetch_sub(self.open, Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +110,16 @@ mod tests {
         limits.leave();
         assert!(limits.enter());
         assert_eq!(limits.now(), limits.connections);
+    }
+
+    #[test]
+    fn what_a_dead_worker_had_fits_again() {
+        let limits = Arc::new(Limits::of(64));
+        let mut share = Share::new(limits.clone());
+        assert!(share.enter() && share.enter() && share.enter());
+        share.leave();
+        assert_eq!(limits.now(), 2);
+        drop(share);
+        assert_eq!(limits.now(), 0);
     }
 }

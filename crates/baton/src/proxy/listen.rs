@@ -31,6 +31,11 @@ pub(super) fn open(address: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>
     }
 }
 
+/// One more socket beside others of this balancer on the same address, or in place of those that are gone.
+pub(super) fn join(bound: SocketAddr) -> io::Result<OwnedFd> {
+    Ok(listening(bound, true)?)
+}
+
 fn open_all(address: SocketAddr, count: usize) -> Result<Vec<OwnedFd>, Errno> {
     // Sockets with SO_REUSEPORT share a port with any other such socket of the same user, another balancer's among
     // them, and no error would say so. One without it says so.

@@ -62,7 +62,8 @@ pub struct BackendView {
 /// What the data path is doing now.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// Workers that work: fewer than were started means that one has died, and its share of the connections with it.
+    /// Workers that work: fewer than were started means that one has died, and its share of the connections with it
+    /// ([`Proxy::revive`]).
     pub workers: usize,
     /// Connections of clients open now.
     pub connections: usize,
@@ -139,26 +140,58 @@ impl Proxy {
             numbers: 0,
         };
         for number in 0..workers {
-            let mailbox = Arc::new(Mailbox::new()?);
-            let pipes = limits.pipes / workers;
-            let worker = (mailbox.clone(), limits.clone(), reports.clone());
-            // Made on its own thread: what it shares among its connections is not counted atomically.
-            let (made, was_made) = std::sync::mpsc::sync_channel(1);
-            let thread =
-                std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
-                    match Worker::new(number, pipes, worker.0, worker.1, worker.2) {
-                        Ok(worker) => {
-                            let _ = made.send(Ok(()));
-                            worker.run();
-                        }
-                        Err(e) => drop(made.send(Err(e))),
-                    }
-                })?;
-            was_made.recv().map_err(io::Error::other)??;
+            let (mailbox, thread) = hire(number, limits.pipes / workers, limits.clone(), reports.clone())?;
             proxy.mailboxes.push(mailbox);
             proxy.threads.push(thread);
         }
         Ok(proxy)
+    }
+
+    /// Has threads that died (a bug of ours: their connections died with them) replaced by new ones that listen where they
+    /// did. What became of each.
+    pub fn revive(&mut self) -> Vec<(String, io::Result<()>)> {
+        let dead: Vec<usize> = (0..self.threads.len()).filter(|n| self.threads[*n].is_finished()).collect();
+        let mut revived: Vec<_> = dead.into_iter().map(|n| (format!("proxy-{n}"), self.revive_worker(n))).collect();
+        if self.http.as_ref().is_some_and(Http::is_dead) {
+            revived.push(("proxy-http".to_owned(), self.revive_http()));
+        }
+        revived
+    }
+
+    fn revive_worker(&mut self, number: usize) -> io::Result<()> {
+        let open = self.listeners(BalancerKind::Tcp);
+        let sockets: Vec<_> =
+            open.map(|(open, route)| Ok((open, route, listen::join(open.bound)?))).collect::<io::Result<_>>()?;
+        let pipes = self.limits.pipes / self.threads.len().max(1);
+        let (mailbox, thread) = hire(number, pipes, self.limits.clone(), self.reports.clone())?;
+        for member in self.groups.iter().flat_map(|group| &group.members) {
+            member.target.cell(number).active.store(0, Relaxed);
+        }
+        for (open, route, fd) in sockets {
+            mailbox.post(Command::Listen { number: open.number, fd, address: open.bound, route });
+        }
+        self.mailboxes[number] = mailbox;
+        // It has said why it died.
+        let _ = std::mem::replace(&mut self.threads[number], thread).join();
+        Ok(())
+    }
+
+    fn revive_http(&mut self) -> io::Result<()> {
+        let http = Http::start(self.limits.clone(), self.reports.clone(), self.mailboxes.len())?;
+        for (open, route) in self.listeners(BalancerKind::Http) {
+            let fd = listen::join(open.bound)?;
+            http.tell(http::Command::Listen { number: open.number, fd, route });
+        }
+        self.http = Some(http);
+        Ok(())
+    }
+
+    /// The listeners of one kind, with where their connections go.
+    fn listeners(&self, kind: BalancerKind) -> impl Iterator<Item = (&Open, Arc<Route>)> {
+        self.open.values().filter(move |open| open.kind == kind).filter_map(|open| {
+            let group = self.groups.iter().find(|group| group.settings.name == open.balancer)?;
+            Some((open, group.route.clone()))
+        })
     }
 
     /// Takes over what traffic tells about backends. Once.
@@ -370,6 +403,30 @@ impl Proxy {
     }
 }
 
+/// Starts a worker.
+fn hire(
+    number: usize,
+    pipes: usize,
+    limits: Arc<Limits>,
+    reports: Reports,
+) -> io::Result<(Arc<Mailbox>, JoinHandle<()>)> {
+    let mailbox = Arc::new(Mailbox::new()?);
+    let its = mailbox.clone();
+    // Made on its own thread: what it shares among its connections is not counted atomically.
+    let (made, was_made) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
+        match Worker::new(number, pipes, its, limits, reports) {
+            Ok(worker) => {
+                let _ = made.send(Ok(()));
+                worker.run();
+            }
+            Err(e) => drop(made.send(Err(e))),
+        }
+    })?;
+    was_made.recv().map_err(io::Error::other)??;
+    Ok((mailbox, thread))
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.stop();
@@ -388,5 +445,87 @@ impl Group {
         let candidates: Vec<Candidate> = self.members.iter().map(candidate).collect();
         let choices = self.members.iter().map(choice).collect();
         self.route.snapshot.store(Arc::new(Snapshot { choices, order: Order::new(&candidates) }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What outside cannot bring about: a thread that ends.
+
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::time::Instant;
+
+    use baton_core::settings::Backend;
+
+    use super::*;
+
+    fn any() -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+    }
+
+    /// A balancer with one backend, which says one byte to everybody.
+    fn settings(kind: BalancerKind) -> Balancer {
+        let server = TcpListener::bind(any()).unwrap();
+        let port = server.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut stream in server.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let _ = stream.read(&mut [0; 512]);
+                    stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+                });
+            }
+        });
+        let host = Ipv4Addr::LOCALHOST.to_string();
+        let backends = vec![Backend { host, port, url: None, weight: 1, backup: false, check: None }];
+        let name = "b".to_owned();
+        Balancer { name, kind, listen: vec![any()], bind_to_vip: false, backends, cut_on_down: true }
+    }
+
+    fn served(address: SocketAddr) -> bool {
+        let Ok(mut stream) = TcpStream::connect(address) else { return false };
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: b\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).is_ok() && text.contains("204")
+    }
+
+    fn eventually(what: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !what() {
+            assert!(began.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_worker_that_died_is_replaced_and_listens_again() {
+        let mut proxy = Proxy::start(2).unwrap();
+        let address = proxy.apply(&[settings(BalancerKind::Tcp)])[0].address;
+        assert!(proxy.revive().is_empty(), "nobody died");
+        for dead in [0, 1] {
+            // When the second one goes, only the replacement of the first is there to serve.
+            proxy.mailboxes[dead].post(Command::Stop);
+            eventually(|| proxy.threads[dead].is_finished());
+            assert_eq!(proxy.snapshot().workers, 1);
+            assert!((0..8).all(|_| served(address)), "after the death of {dead}");
+            let revived = proxy.revive();
+            assert!(matches!(&revived[..], [(_, Ok(()))]), "{revived:?}");
+            assert_eq!(proxy.snapshot().workers, 2);
+            assert!((0..8).all(|_| served(address)));
+        }
+    }
+
+    #[test]
+    fn the_thread_of_type_http_is_replaced_as_well() {
+        let mut proxy = Proxy::start(1).unwrap();
+        let address = proxy.apply(&[settings(BalancerKind::Http)])[0].address;
+        assert!(served(address));
+        proxy.tell_http(http::Command::Stop);
+        eventually(|| proxy.http.as_ref().is_some_and(Http::is_dead));
+        assert!(!served(address));
+        let revived = proxy.revive();
+        assert!(matches!(&revived[..], [(_, Ok(()))]), "{revived:?}");
+        assert!(served(address));
     }
 }

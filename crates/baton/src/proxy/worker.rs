@@ -19,7 +19,7 @@ use rustix::net::{SocketFlags, accept_with};
 
 use super::conn::{CONNECT_TIMEOUT, Conn, Context, Origin, Verdict};
 use super::flow::Lent;
-use super::limits::Limits;
+use super::limits::{Limits, Share};
 use super::listen;
 use super::slots::{Key, Slots, Token};
 use super::target::{Reports, Route, Target};
@@ -83,7 +83,7 @@ pub(super) struct Worker {
     number: usize,
     epoll: OwnedFd,
     mailbox: Arc<Mailbox>,
-    limits: Arc<Limits>,
+    limits: Share,
     reports: Reports,
     lent: Lent,
     listeners: Vec<Listener>,
@@ -110,7 +110,7 @@ impl Worker {
             number,
             epoll,
             mailbox,
-            limits,
+            limits: Share::new(limits),
             reports,
             lent: Lent::new(pipes),
             listeners: Vec::new(),

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use baton_core::settings::{Source, Vip};
 use serde_json::Value;
 
 use crate::harness::{BATON, Ran, baton, eventually, in_namespaces, tool};
@@ -203,6 +204,26 @@ fn what_a_killed_instance_left_is_cleaned_up() {
     assert_eq!(tables(), "", "now they are gone too");
     assert!(!host.dir.path().join("state/markers").exists());
     assert!(host.cleanup(&["--markers"]).out.contains("nothing was left"));
+}
+
+/// What the planner does when the keeper's thread is gone: here the whole process is, which leaves the same behind.
+#[test]
+fn what_a_lost_keeper_held_is_withdrawn() {
+    if !in_namespaces("daemon::what_a_lost_keeper_held_is_withdrawn") {
+        return;
+    }
+    let host = Host::new();
+    host.write(&single(""));
+    let mut daemon = host.start();
+    host.until_held();
+    signal(&daemon, "KILL");
+    ended(&mut daemon);
+    assert!(addresses().contains(VIP) && tables().contains("netdev baton-e0"));
+    let address = VIP.parse().expect("an address");
+    let vips = [Vip { address, prefix: 32, interface: "e0".into(), priority: 100, source: Source::Peers }];
+    assert_eq!(baton::keeper::withdraw(&vips, true), Vec::<String>::new());
+    assert!(!addresses().contains(VIP) && addresses().contains("192.0.2.1\""), "{}", addresses());
+    assert!(!tables().contains("netdev"), "{}", tables());
 }
 
 #[test]

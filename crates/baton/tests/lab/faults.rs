@@ -54,6 +54,19 @@ pub(crate) fn every_fault_of_the_holder_costs_at_most_its_lease() -> Result<(), 
     Ok(())
 }
 
+/// With a lease of three seconds even a starved machine starts the process in time.
+pub(crate) fn a_killed_holder_that_is_started_again_goes_on() -> Result<(), Skipped> {
+    let mut cluster = cluster(Plan::new(baton("lease: 3s\n")));
+    let limits = Limits { lasting: Duration::from_secs(4), ..Limits::DEFAULT };
+    let trial = trial::run(&mut cluster, Fault::KillAndRestart, None, limits, &mut dice()).expect("a trial");
+    assert!(trial.kept(), "{trial:?}\n{}", words(&cluster));
+    // The address is asked for again and again, since a starved machine's observer may have missed it for a while.
+    assert_eq!(cluster.wait_for_holder(PATIENCE), Some(trial.before), "{}", words(&cluster));
+    let said = cluster.last_words(trial.before, 20);
+    assert!(said.contains("own lease taken up again after a restart"), "{said}");
+    Ok(())
+}
+
 pub(crate) fn a_shorter_lease_is_a_shorter_outage() -> Result<(), Skipped> {
     let mut cluster = cluster(Plan::new(baton("lease: 100ms\n")));
     let mut dice = dice();

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use baton_lab::cluster::Plan;
 use baton_lab::harness::Skipped;
+use baton_lab::host::gone;
+use nix::sys::signal::Signal;
 
 use crate::world::{PATIENCE, baton, cluster, has, host, need, shell, tables, words};
 
@@ -22,6 +24,26 @@ pub(crate) fn sigterm_leaves_only_the_markers() -> Result<(), Skipped> {
         let run = shell(host(&cluster, place), &format!("ls -A {}/run", host(&cluster, place).directory().display()));
         assert_eq!(run, "", "files in the run directory");
     }
+    Ok(())
+}
+
+pub(crate) fn a_second_signal_ends_the_drain_and_leaves_nothing() -> Result<(), Skipped> {
+    need(&["ip", "nft"])?;
+    let mut cluster = cluster(Plan::new(baton("drain: 5s\n")));
+    let holder = cluster.holder().expect("somebody holds");
+    let daemon = cluster.daemon(holder).expect("it runs");
+    cluster.signal(holder, Signal::SIGTERM);
+    let from = Instant::now();
+    while cluster.holder() == Some(holder) || cluster.holder().is_none() {
+        assert!(from.elapsed() < PATIENCE, "nobody takes it\n{}", words(&cluster));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!gone(daemon) && has(&cluster, holder), "connections drain\n{}", words(&cluster));
+    // The second one.
+    assert!(cluster.terminate(holder, PATIENCE), "{}", words(&cluster));
+    assert!(cluster.last_words(holder, 10).contains("SIGTERM again: leaving at once"), "{}", words(&cluster));
+    assert!(!has(&cluster, holder), "the address is still there");
+    assert_eq!(tables(host(&cluster, holder)), ["inet baton-marks"], "{}", words(&cluster));
     Ok(())
 }
 

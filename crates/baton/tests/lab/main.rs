@@ -17,6 +17,7 @@ fn main() -> ExitCode {
             faults::every_fault_of_the_holder_costs_at_most_its_lease,
         ),
         ("a_shorter_lease_is_a_shorter_outage", faults::a_shorter_lease_is_a_shorter_outage),
+        ("a_killed_holder_that_is_started_again_goes_on", faults::a_killed_holder_that_is_started_again_goes_on),
         ("faults_of_a_standby_cost_nothing", faults::faults_of_a_standby_cost_nothing),
         ("both_families_move_without_two_answering", faults::both_families_move_without_two_answering),
         ("sixty_random_faults_and_never_two_answer", faults::sixty_random_faults_and_never_two_answer),
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
         ("a_flushed_ruleset_heals", kernel::a_flushed_ruleset_heals),
         ("a_deleted_address_heals", kernel::a_deleted_address_heals),
         ("sigterm_leaves_only_the_markers", leftovers::sigterm_leaves_only_the_markers),
+        (
+            "a_second_signal_ends_the_drain_and_leaves_nothing",
+            leftovers::a_second_signal_ends_the_drain_and_leaves_nothing,
+        ),
         ("kill_leaves_nothing_for_long", leftovers::kill_leaves_nothing_for_long),
         ("a_restart_after_kill_leaves_nothing", leftovers::a_restart_after_kill_leaves_nothing),
         (

@@ -214,7 +214,7 @@ impl Keeper {
         if s.greeting_due() || !s.outbox.is_empty() {
             return self.ran;
         }
-        let silent = (self.settings.renewal / 2).max(Duration::from_millis(10));
+        let silent = (self.settings.renewal / 4).max(Duration::from_millis(10));
         s.sent + if s.reachable { self.hello() } else { silent }
     }
 

@@ -77,6 +77,11 @@ impl Http {
         let _ = self.commands.send(command);
     }
 
+    /// The thread has ended although nobody stopped it.
+    pub(super) fn is_dead(&self) -> bool {
+        self.thread.as_ref().is_some_and(std::thread::JoinHandle::is_finished)
+    }
+
     pub(super) fn stop(&mut self) {
         self.tell(Command::Stop);
         if let Some(thread) = self.thread.take() {
