@@ -112,19 +112,23 @@ pub(crate) fn the_generated_rights_suffice() -> Result<(), Skipped> {
 }
 
 /// The least rights of `--minimal`, made for the very settings.
+fn least(cluster: &mut Cluster, more: &str) {
+    revoke(cluster);
+    let vip = IpAddr::V4(v4(VIP));
+    let settings =
+        format!("--controlplane --services --arp --leaderElection --enableNodeLabeling --address {vip} {more}");
+    works_with(cluster, &manifest(format!("manifest rbac --minimal {settings}").trim()), more);
+    let _ = cluster.kubectl(&["-n", "kube-system", "delete", "role,rolebinding", "kube-vip-leases"]);
+    revoke(cluster);
+    cluster.apply(PUBLISHED).expect("rights");
+}
+
 pub(crate) fn the_least_rights_suffice() -> Result<(), Skipped> {
-    with(|cluster| {
-        for more in ["", "--servicesElection"] {
-            revoke(cluster);
-            let vip = IpAddr::V4(v4(VIP));
-            let settings =
-                format!("--controlplane --services --arp --leaderElection --enableNodeLabeling --address {vip}");
-            works_with(cluster, &manifest(format!("manifest rbac --minimal {settings} {more}").trim()), more);
-            let _ = cluster.kubectl(&["-n", "kube-system", "delete", "role,rolebinding", "kube-vip-leases"]);
-        }
-        revoke(cluster);
-        cluster.apply(PUBLISHED).expect("rights");
-    })
+    with(|cluster| least(cluster, ""))
+}
+
+pub(crate) fn the_least_rights_suffice_with_a_lease_each() -> Result<(), Skipped> {
+    with(|cluster| least(cluster, "--servicesElection"))
 }
 
 /// The API server takes every manifest that is generated, as it is.

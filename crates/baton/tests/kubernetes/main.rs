@@ -64,6 +64,7 @@ const TESTS: &[Test] = &[
     ("the_published_rights_suffice_with_a_lease_each", access::the_published_rights_suffice_with_a_lease_each),
     ("the_generated_rights_suffice", access::the_generated_rights_suffice),
     ("the_least_rights_suffice", access::the_least_rights_suffice),
+    ("the_least_rights_suffice_with_a_lease_each", access::the_least_rights_suffice_with_a_lease_each),
     ("generated_manifests_are_valid", access::generated_manifests_are_valid),
     ("services_get_addresses_from_the_pool", cloud::services_get_addresses_from_the_pool),
 ];
