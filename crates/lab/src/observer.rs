@@ -27,6 +27,8 @@ use crate::wait;
 
 /// Time between two requests.
 pub const INTERVAL: Duration = Duration::from_millis(2);
+/// Requests after which one listens: a socket's buffer holds about 250 answers.
+const AT_ONCE: usize = 64;
 /// Two answers within this time were given at one moment. A hand-over takes longer.
 const ONE_MOMENT: Duration = Duration::from_micros(60);
 /// First two bytes of the senders' link-layer addresses; the request's number follows.
@@ -250,6 +252,9 @@ fn observe(addresses: &[IpAddr], interval: Duration, shared: &Shared) {
     for round in 0u32.. {
         for (place, address) in addresses.iter().enumerate() {
             ask(*address, number(round, place, addresses.len()), shared);
+            if place % AT_ONCE == AT_ONCE - 1 {
+                listen(Duration::ZERO, addresses, shared);
+            }
         }
         next = (next + interval).max(Instant::now());
         loop {
