@@ -26,6 +26,7 @@ pub(super) struct Election {
     keeper: Keeper,
     requests: lease::Requests,
     events: mpsc::Receiver<Event>,
+    name: LeaseName,
     until: watch::Sender<Option<Time>>,
     holder: String,
 }
@@ -45,7 +46,7 @@ impl Election {
         let mut keeper = Keeper::new(nothing(&identity), Memory::default(), seed, clock::tick(), now);
         let name = LeaseName { namespace: election.namespace.clone(), name: election.name.clone() };
         let settings = LeaseSettings {
-            name,
+            name: name.clone(),
             identity,
             duration: election.duration,
             renew_deadline: election.renew_deadline,
@@ -59,7 +60,7 @@ impl Election {
         let (until, term) = watch::channel(None);
         let mut effects = Vec::new();
         keeper.handle(now, Event::Campaign(settings), &mut effects);
-        let mut election = Election { keeper, requests, events, until, holder: String::new() };
+        let mut election = Election { keeper, requests, events, name, until, holder: String::new() };
         election.perform(effects);
         Ok((election, term))
     }
@@ -85,10 +86,16 @@ impl Election {
             if self.perform(effects) {
                 return;
             }
-            if stopping {
-                self.until.send_replace(None);
-            }
+            self.tell(stopping);
         }
+    }
+
+    /// Until when it leads. Effects tell of changes; a renewal is none, and moves the end all the same.
+    fn tell(&self, stopping: bool) {
+        let leases = self.keeper.status(clock::now()).leases;
+        let until = leases.iter().find(|lease| lease.name == self.name).and_then(|lease| lease.until);
+        let until = until.filter(|_| !stopping);
+        self.until.send_if_modified(|told| std::mem::replace(told, until) != until);
     }
 
     /// True: the keeper has left.
@@ -97,7 +104,7 @@ impl Election {
         for effect in effects {
             match effect {
                 Effect::Lease { name, request, op } => self.requests.send(name, request, op),
-                Effect::Leading { name, until, holder } => {
+                Effect::Leading { name, holder, .. } => {
                     if holder != self.holder {
                         match holder.as_str() {
                             "" => info!("nobody holds the Lease {name}"),
@@ -105,7 +112,6 @@ impl Election {
                         }
                         self.holder = holder;
                     }
-                    self.until.send_replace(until);
                 }
                 Effect::Stopped => stopped = true,
                 // Without addresses and peers there is nothing else to do.

@@ -52,12 +52,17 @@ fn pool(text: &str) -> Value {
 
 impl Provider {
     async fn start(answer: impl Fn(&Store, &Ask) -> Answer + Send + Sync + 'static) -> Provider {
+        Provider::of(None, answer).await
+    }
+
+    async fn of(class: Option<&str>, answer: impl Fn(&Store, &Ask) -> Answer + Send + Sync + 'static) -> Provider {
         let (authority, store) = (Authority::new(), Store::default());
         let behind = store.clone();
         let server = Server::start(&authority, move |ask| answer(&behind, ask)).await;
         let (client, _, node) = client(&authority, &[&server]);
         let recorder = Recorder::start(client.clone(), "service-controller", "host");
-        let pools = Pools { namespace: "kube-system".into(), config_map: "kubevip".into(), class: None };
+        let pools =
+            Pools { namespace: "kube-system".into(), config_map: "kubevip".into(), class: class.map(str::to_owned) };
         let (term, until) = watch::channel(None);
         let task = tokio::spawn(cloud::serve(client, recorder, pools, until));
         Provider { store, server, term, task, _node: node }
@@ -86,6 +91,17 @@ impl Provider {
         events
             .map(|ask| format!("{} {}", ask.body["reason"].as_str().unwrap(), ask.body["message"].as_str().unwrap()))
             .collect()
+    }
+}
+
+/// A running program, which does not outlive its test.
+struct Program(std::process::Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -228,4 +244,67 @@ async fn a_broken_watch_and_a_compacted_history_lose_nothing() {
     let all = || (0..300).map(|i| provider.address(&format!("s{i:03}"))).filter(|a| !a.is_empty());
     until("all have one", || all().count() == 300).await;
     assert_eq!(all().collect::<BTreeSet<_>>().len(), 300, "and each its own");
+}
+
+#[tokio::test]
+async fn with_a_class_only_its_services_and_the_other_controllers_words() {
+    let provider = Provider::of(Some("kube-vip.io/kube-vip-class"), Store::answer).await;
+    provider.store.put(MAP, pool("10.0.0.1-10.0.0.1"));
+    for (name, class) in [("a", None), ("b", Some("another")), ("c", Some("kube-vip.io/kube-vip-class"))] {
+        let mut service = service(name);
+        service["spec"]["loadBalancerClass"] = json!(class);
+        provider.store.put(&path(name), service);
+    }
+    provider.lead();
+    provider.given("c", "10.0.0.1").await;
+    let mut fourth = service("d");
+    fourth["spec"]["loadBalancerClass"] = json!("kube-vip.io/kube-vip-class");
+    provider.store.put(&path("d"), fourth);
+    let full = "syncLoadBalancer Error syncing load balancer: no addresses available in [ns] range [10.0.0.1-10.0.0.1]";
+    until("a refusal", || provider.reasons().contains(full)).await;
+    let mut going = provider.store.get(&path("c"));
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+    provider.store.put(&path("c"), going);
+    until("an Event", || provider.reasons().contains("LoadBalancerDeleted Deleted load balancer")).await;
+    assert_eq!((provider.address("a"), provider.address("b")), (String::new(), String::new()));
+}
+
+/// The program itself: what it may do is renewed with its Lease, and given back at the end.
+#[tokio::test]
+async fn it_goes_on_as_long_as_its_lease_is_renewed() {
+    let (authority, store) = (Authority::new(), Store::default());
+    let behind = store.clone();
+    let server = Server::start(&authority, move |ask| behind.answer(ask)).await;
+    store.put(MAP, pool("10.0.0.1-10.0.0.9"));
+    let node = Node::bare(server.address.port());
+    let kubeconfig = authority.kubeconfig(&format!("https://{}", server.address), "provider");
+    let mut program = Program(
+        std::process::Command::new(env!("CARGO_BIN_EXE_baton"))
+            .args(["cloud-provider", "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s"])
+            .args(["--leader-elect-retry-period=1s", "--leader-elect-resource-name=kube-vip-cloud-controller"])
+            .arg("--kubeconfig")
+            .arg(node.write("provider.conf", &kubeconfig))
+            .spawn()
+            .unwrap(),
+    );
+    let address = |name: &str| {
+        let service = store.get(&path(name));
+        service["metadata"]["annotations"]["kube-vip.io/loadbalancerIPs"].as_str().unwrap_or_default().to_owned()
+    };
+    store.put(&path("first"), service("first"));
+    until("an address", || address("first") == "10.0.0.1").await;
+    // Longer than what the first record allowed.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    store.put(&path("second"), service("second"));
+    until("another one", || address("second") == "10.0.0.2").await;
+    let pid = rustix::process::Pid::from_raw(program.0.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let mut ended = None;
+    for _ in 0..600 {
+        ended = ended.or(program.0.try_wait().unwrap());
+        tokio::time::sleep(Duration::from_millis(if ended.is_none() { 50 } else { 0 })).await;
+    }
+    assert!(ended.expect("an end").success());
+    let lease = store.get("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-vip-cloud-controller");
+    assert_eq!(lease["spec"]["holderIdentity"].as_str().unwrap_or_default(), "", "{lease}");
 }
