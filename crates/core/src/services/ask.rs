@@ -44,19 +44,21 @@ pub struct Refusal {
     pub reason: &'static str,
     /// For people: what, and what to do.
     pub message: String,
+    /// It is so on this node; on others it may be possible.
+    pub here: bool,
 }
 
 impl Refusal {
-    pub(super) fn new(reason: &'static str, message: String) -> Refusal {
-        Refusal { reason, message }
-    }
-
-    fn invalid(message: String) -> Refusal {
-        Refusal::new("invalid_config", message)
+    pub(super) fn invalid(message: String) -> Refusal {
+        Refusal { reason: "invalid_config", message, here: false }
     }
 
     fn not_built(message: &str) -> Refusal {
-        Refusal::new("not_supported", message.into())
+        Refusal { reason: "not_supported", message: message.into(), here: false }
+    }
+
+    pub(super) fn missing_here(message: String) -> Refusal {
+        Refusal { reason: "new_instance", message, here: true }
     }
 }
 

@@ -128,14 +128,22 @@ impl Services {
         if self.holders.get(&name) == Some(&holder) {
             return;
         }
-        if name == self.options.lease {
-            // What its holder tells about refused Services is to be told by the new one.
-            touched.services.extend(self.services.keys().cloned());
-        }
-        if holder.is_empty() {
-            self.holders.remove(&name);
+        let before = if holder.is_empty() {
+            self.holders.remove(&name)
         } else {
-            self.holders.insert(name, holder);
+            *self.speakers.entry(holder.clone()).or_default() += 1;
+            self.holders.insert(name, holder)
+        };
+        if let Some(before) = before
+            && let Some(count) = self.speakers.get_mut(&before)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.speakers.remove(&before);
+            }
+        }
+        if self.speaks() {
+            touched.services.extend(self.unsaid.iter().cloned());
         }
     }
 

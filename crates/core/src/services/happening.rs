@@ -1,6 +1,6 @@
 //! What is worth an Event on a Service: assigned, moved, withdrawn, refused. Told once per change.
 
-use super::plan::{Verdict, Why};
+use super::plan::{Planned, Verdict, Why};
 use super::state::{Entry, Services};
 use super::{Key, Refusal, Touched};
 
@@ -72,9 +72,11 @@ impl Services {
             let refused = self.refusal(&entry.service);
             let announced = plan.addresses.iter().any(|planned| planned.held);
             let new = refused.as_ref().filter(|refused| before.refused.as_ref() != Some(refused));
-            let unsaid = refused.as_ref().filter(|_| speaks && (new.is_some() || !before.said));
+            // What is missing on this node no other can tell.
+            let speaks = |refused: &Refusal| speaks || (refused.here && self.options.per_service);
+            let unsaid = refused.as_ref().filter(|refused| speaks(refused) && (new.is_some() || !before.said));
             let news = [
-                if announced && !before.announced { self.gained(entry) } else { None },
+                if announced && !before.announced { self.gained(entry, &plan.addresses) } else { None },
                 if !announced && before.announced { withdrawn(&plan.verdict) } else { None },
                 unsaid.map(|refused| (Kind::Refused, refused.message.clone())),
             ];
@@ -84,7 +86,12 @@ impl Services {
             if let Some(reason) = new.map(|refused| refused.reason) {
                 *self.errors.entry((key.clone(), reason)).or_default() += 1;
             }
-            let said = refused.is_some() && (unsaid.is_some() || (new.is_none() && before.said));
+            let said = unsaid.is_some() || (new.is_none() && before.said);
+            if refused.is_some() && !said {
+                self.unsaid.insert(key.clone());
+            } else {
+                self.unsaid.remove(key);
+            }
             if let Some(entry) = self.services.get_mut(key) {
                 entry.told = Told { announced, refused, said };
             }
@@ -103,9 +110,12 @@ impl Services {
         }
     }
 
-    fn gained(&self, entry: &Entry) -> Option<(Kind, String)> {
-        let held = entry.claims.iter().filter(|address| self.held.contains(*address));
-        let held: Vec<String> = held.map(ToString::to_string).collect();
+    fn gained(&self, entry: &Entry, addresses: &[Planned]) -> Option<(Kind, String)> {
+        // The others of this node are about to follow.
+        let mine = |planned: &&Planned| {
+            planned.held || (planned.wanted && planned.holder.as_ref() == Some(&self.options.node))
+        };
+        let held: Vec<String> = addresses.iter().filter(mine).map(|planned| planned.address.to_string()).collect();
         let (node, held) = (&self.options.node, held.join(", "));
         match entry.service.annotation("vipHost").filter(|host| !host.is_empty()) {
             // Announced by this node before: a restart, which nobody needs to read about.
@@ -116,10 +126,14 @@ impl Services {
     }
 
     /// This node is the one to tell what all nodes know: the holder of the one Lease. With a Lease for each Service
-    /// nobody holds that of a refused one, so everybody tells.
-    fn speaks(&self) -> bool {
-        let holder = self.holders.get(&self.options.lease);
-        self.options.per_service || holder.is_some_and(|holder| *holder == self.options.node)
+    /// nobody holds that of a refused one: the first by name of those that hold any tells; everybody if there is nothing
+    /// to hold.
+    pub(super) fn speaks(&self) -> bool {
+        let me = &self.options.node;
+        if self.options.per_service {
+            return self.speakers.keys().next().map_or(self.leases.is_empty(), |first| first == me);
+        }
+        self.holders.get(&self.options.lease).is_some_and(|holder| holder == me)
     }
 }
 

@@ -34,13 +34,13 @@ pub(super) fn place(
             ),
             _ => format!("{why}: {interface} does not exist on node {}", options.node),
         };
-        return Err(Refusal::new("new_instance", message));
+        return Err(Refusal::missing_here(message));
     };
     let prefix = match if address.is_ipv4() { options.prefix4 } else { options.prefix6 } {
         Prefix::Length(length) => length,
         Prefix::Auto => subnet(found, address).ok_or_else(|| {
             let message = format!("vip_subnet auto: no subnet of {interface} on node {} has {address}", options.node);
-            Refusal::new("new_instance", message)
+            Refusal::missing_here(message)
         })?,
     };
     Ok(Place { interface, prefix, why })
@@ -66,7 +66,7 @@ fn interface(
             Some(_) => Ok((vlan.into(), VLAN)),
             None => {
                 let message = format!("{VLAN}: \"{vlan}\" is not a VLAN interface: expected PARENT.TAG, like eth0.200");
-                Err(Refusal::new("invalid_config", message))
+                Err(Refusal::invalid(message))
             }
         };
     }

@@ -25,6 +25,10 @@ pub struct Services {
     pub(super) leases: BTreeMap<LeaseName, usize>,
     /// Who holds what, as far as it was told.
     pub(super) holders: BTreeMap<LeaseName, Arc<str>>,
+    /// How many Leases each node holds, as far as it was told; never 0.
+    pub(super) speakers: BTreeMap<Arc<str>, usize>,
+    /// Refused Services that this node has not told about.
+    pub(super) unsaid: BTreeSet<Key>,
     /// Until when an address may still be held elsewhere by a Lease that governed it before.
     pub(super) former: BTreeMap<(IpAddr, LeaseName), Time>,
     pub(super) held: BTreeSet<IpAddr>,
@@ -80,6 +84,8 @@ impl Services {
             dirty: BTreeSet::new(),
             leases: BTreeMap::new(),
             holders: BTreeMap::new(),
+            speakers: BTreeMap::new(),
+            unsaid: BTreeSet::new(),
             former: BTreeMap::new(),
             held: BTreeSet::new(),
             host: Vec::new(),
@@ -241,6 +247,7 @@ impl Services {
         let Some(entry) = self.services.remove(key) else { return };
         self.use_names(key, &entry.names, &[], touched);
         self.unclaim(&entry);
+        self.unsaid.remove(key);
         self.errors.retain(|(of, _), _| of != key);
         touched.services.insert(key.clone());
     }
@@ -361,6 +368,6 @@ impl Services {
     #[cfg(test)]
     pub(super) fn left_over(&self) -> usize {
         let maps = [self.services.len(), self.addresses.len(), self.leases.len(), self.former.len(), self.errors.len()];
-        maps.iter().sum::<usize>() + self.slices.len() + self.owners.len() + self.names.len()
+        maps.iter().sum::<usize>() + self.slices.len() + self.owners.len() + self.names.len() + self.unsaid.len()
     }
 }

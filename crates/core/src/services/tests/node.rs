@@ -125,6 +125,32 @@ fn assigned_moved_and_withdrawn_are_told_once_and_a_restart_is_not() {
 }
 
 #[test]
+fn one_node_tells_what_all_know_and_each_what_it_lacks() {
+    let refused = || service("dhcp").at("0.0.0.0");
+    let mut node = Node::new(per_service());
+    assert_eq!(told(&node.backed(refused())).len(), 1);
+    // With something to hold, the first of those that hold anything.
+    let mut node = Node::new(per_service());
+    node.backed(service("web").at("10.0.0.5"));
+    assert!(told(&node.backed(refused())).is_empty());
+    assert!(told(&node.holder("default/kubevip-web", "node-0")).is_empty());
+    assert!(told(&node.holder("default/kubevip-x", "node-1")).is_empty());
+    assert_eq!(told(&node.backed(service("vlan").at("10.0.0.6").with("serviceVLAN", "eth0.7"))).len(), 1);
+    assert_eq!(told(&node.holder("default/kubevip-web", "node-2")).len(), 1);
+    assert!(told(&node.holder("default/kubevip-web", "")).is_empty());
+}
+
+#[test]
+fn an_event_names_the_addresses_that_are_about_to_follow() {
+    let mut node = Node::new(options());
+    node.backed(service("web").at("10.0.0.5,fd00::5"));
+    node.holder("kube-system/plndr-svcs-lock", "node-1");
+    let expected = ["AddressAssigned 10.0.0.5, fd00::5 is announced by node node-1"];
+    assert_eq!(told(&node.held("10.0.0.5", true)), expected);
+    assert!(told(&node.held("fd00::5", true)).is_empty());
+}
+
+#[test]
 fn another_type_withdraws() {
     let mut node = Node::new(options());
     node.backed(service("web").at("10.0.0.5"));
