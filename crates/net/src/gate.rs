@@ -6,6 +6,7 @@
 //! one socket, because the tables belong to that socket (`owner`): nobody else can flush them while it is open.
 
 mod batch;
+mod many;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -39,6 +40,11 @@ const PREDECESSOR: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(20);
 /// Sequence numbers of batches; the table library counts its own from 1.
 const FIRST_SEQUENCE: u32 = 0x4000_0000;
+/// A batch has fewer messages than this.
+const STRIDE: u32 = 4096;
+/// Where everybody may change the tables, they are looked at before addresses are guarded; so often at most when those come
+/// one by one.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// One of the two gates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +72,8 @@ pub struct Gates {
     tick: Duration,
     /// How long addresses were last asked to be guarded.
     guard: Duration,
+    /// When the tables were last found whole.
+    looked: Time,
     /// Until when `answer` is open.
     ends: BTreeMap<IpAddr, Time>,
 }
@@ -85,7 +93,7 @@ impl Gates {
     /// every operation succeeds by the clock alone.
     pub fn open(fence: bool) -> Result<Gates, Unsupported> {
         let kernel = if fence { Some(Kernel::open(None)?) } else { None };
-        Ok(Gates { kernel, tick: clock::tick(), guard: FIRST_GUARD, ends: BTreeMap::new() })
+        Ok(Gates { kernel, tick: clock::tick(), guard: FIRST_GUARD, looked: Time::ZERO, ends: BTreeMap::new() })
     }
 
     /// As [`Gates::open`] with a fence, but with the tables laid out as asked, to see how older kernels do it.
@@ -159,11 +167,15 @@ impl Gates {
     pub fn guard(&mut self, vips: &[Vip], timeout: Duration) -> io::Result<()> {
         self.guard = timeout;
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        let now = clock::now();
+        // One address more, of many that come one by one.
+        let more = vips.len() == 1 && now.since(self.looked) < LOOK_AGAIN;
         // Where everybody may change the tables, a guard is worth nothing unless the rules are there.
-        if !kernel.owned
-            && !kernel.runtime.block_on(table::intact(&kernel.connection, kernel.layout, vips)).unwrap_or(false)
-        {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "somebody else changed the nftables tables"));
+        if !kernel.owned && !more {
+            if !kernel.runtime.block_on(table::intact(&kernel.connection, kernel.layout, vips)).unwrap_or(false) {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "somebody else changed the nftables tables"));
+            }
+            self.looked = now;
         }
         for chunk in vips.chunks(CHUNK) {
             // As a rule all of them are still guarded. If not, an element of unknown state gets a fresh timeout: here it does
@@ -180,38 +192,57 @@ impl Gates {
         Ok(())
     }
 
+    /// An address is kept no more and gone: it needs no guard. What is not guarded is no failure.
+    pub fn unguard(&mut self, vip: &Vip) -> io::Result<()> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        for (family, table, name, key) in table::guards(kernel.layout, vip) {
+            let mut batch = kernel.batch();
+            batch.delete(Set { family, table: &table, name }, &key);
+            match kernel.run(batch) {
+                Ok(()) | Err(Refusal::NotFound) => {}
+                Err(Refusal::Other(errno)) => return Err(io::Error::from_raw_os_error(errno)),
+            }
+        }
+        Ok(())
+    }
+
     /// Operates the gates of one address.
     pub fn apply(&mut self, vip: &Vip, op: GateOp) -> GateDone {
         let done = match op {
-            GateOp::Open { end } => self.gain(vip, end),
+            GateOp::Open { end } => self.gain(vip, &BOTH, end),
             GateOp::Renew { end } => self.renew(vip, &BOTH, end),
             GateOp::Drain { accept_end } => self.drain(vip, accept_end),
+            GateOp::Keep { accept_end } => self.keep(vip, accept_end),
             GateOp::Shut => self.shut(vip, &BOTH),
         };
+        self.note(vip, done);
+        done
+    }
+
+    fn note(&mut self, vip: &Vip, done: GateDone) {
         match done {
             GateDone::Open { end } => self.ends.insert(vip.address, end),
             _ => self.ends.remove(&vip.address),
         };
-        done
     }
 
     /// Elements of two ticks first, which bound how long a pause between the clock and the renewal can be.
-    fn gain(&mut self, vip: &Vip, end: Time) -> GateDone {
+    fn gain(&mut self, vip: &Vip, gates: &[Gate], end: Time) -> GateDone {
         for _ in 0..ATTEMPTS {
             if clock::now() >= end {
-                return self.lost(vip, &BOTH);
+                return self.lost(vip, gates);
             }
             let two_ticks = 2 * self.tick;
             if let Some(kernel) = &mut self.kernel {
                 let mut batch = kernel.batch();
-                for place in kernel.places(vip, &BOTH) {
+                for place in kernel.places(vip, gates) {
                     batch.add(place.set(), &table::key(vip.address), two_ticks);
                 }
                 if kernel.run(batch).is_err() {
                     return GateDone::Failed;
                 }
             }
-            let done = self.renew(vip, &BOTH, end);
+            let done = self.renew(vip, gates, end);
             if done != GateDone::Lost {
                 return done;
             }
@@ -258,6 +289,18 @@ impl Gates {
             failed => return failed,
         }
         match self.renew(vip, &[Gate::Accept], accept_end) {
+            GateDone::Open { .. } => GateDone::AnswerShut,
+            other => other,
+        }
+    }
+
+    /// Packets are accepted although nothing is answered any more.
+    fn keep(&mut self, vip: &Vip, accept_end: Time) -> GateDone {
+        match self.shut(vip, &[Gate::Answer]) {
+            GateDone::Shut => {}
+            failed => return failed,
+        }
+        match self.gain(vip, &[Gate::Accept], accept_end) {
             GateDone::Open { .. } => GateDone::AnswerShut,
             other => other,
         }
@@ -365,7 +408,7 @@ impl Kernel {
     /// The kernel works and answers before `sendto` returns, so there is nothing to wait for: an answer that is not there
     /// was lost.
     fn exchange(&mut self, bytes: &[u8], expected: Expected) -> Result<(), Refusal> {
-        self.sequence = if self.sequence > 0x7000_0000 { FIRST_SEQUENCE } else { self.sequence + 1024 };
+        self.sequence = if self.sequence > 0x7000_0000 { FIRST_SEQUENCE } else { self.sequence + STRIDE };
         let socket = self.connection.socket();
         rustix::net::sendto(socket, bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
             .map_err(|errno| Refusal::Other(errno.raw_os_error()))?;

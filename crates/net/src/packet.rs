@@ -5,6 +5,7 @@
 
 mod filter;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -52,6 +53,14 @@ pub enum ClaimKind {
     Advertisement,
 }
 
+/// What the kernel lets through of one protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Nothing,
+    Some,
+    Any,
+}
+
 /// The packet sockets of one link.
 #[derive(Debug)]
 pub struct Packet {
@@ -62,7 +71,7 @@ pub struct Packet {
     arp: Socket,
     /// Only while there are IPv6 addresses to watch: it costs every IPv6 packet of the link a look.
     ndp: Option<Socket>,
-    watched: Vec<IpAddr>,
+    watched: BTreeSet<IpAddr>,
 }
 
 impl Packet {
@@ -71,7 +80,7 @@ impl Packet {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let (index, arp) = open_on(interface, ARP, &filter::nothing())?;
         epoll::add(&epoll, &arp, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
-        Ok(Packet { interface: interface.to_owned(), index, epoll, arp, ndp: None, watched: Vec::new() })
+        Ok(Packet { interface: interface.to_owned(), index, epoll, arp, ndp: None, watched: BTreeSet::new() })
     }
 
     /// The link's name.
@@ -82,7 +91,39 @@ impl Packet {
 
     /// Which addresses of `vips` are listened for: those of this link.
     pub fn watch(&mut self, vips: &[Vip]) -> io::Result<()> {
+        let before = self.kinds();
         self.watched = vips.iter().filter(|vip| vip.interface == self.interface).map(|vip| vip.address).collect();
+        self.filter(before)
+    }
+
+    /// Listens for one more address.
+    pub fn watch_one(&mut self, address: IpAddr) -> io::Result<()> {
+        let before = self.kinds();
+        if self.watched.insert(address) { self.filter(before) } else { Ok(()) }
+    }
+
+    /// Listens for one address less.
+    pub fn unwatch(&mut self, address: IpAddr) -> io::Result<()> {
+        let before = self.kinds();
+        if self.watched.remove(&address) { self.filter(before) } else { Ok(()) }
+    }
+
+    /// How the kernel tells apart what concerns the watched addresses: one by one, or (too many) not at all.
+    fn kinds(&self) -> [Kind; 2] {
+        let of = |count| match count {
+            0 => Kind::Nothing,
+            1..=filter::ADDRESSES_MAX => Kind::Some,
+            _ => Kind::Any,
+        };
+        let v4 = self.watched.iter().filter(|a| a.is_ipv4()).count();
+        [of(v4), of(self.watched.len() - v4)]
+    }
+
+    fn filter(&mut self, before: [Kind; 2]) -> io::Result<()> {
+        let after = self.kinds();
+        if before == after && after.iter().all(|kind| *kind != Kind::Some) {
+            return Ok(());
+        }
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for address in &self.watched {
             match address {
@@ -90,11 +131,13 @@ impl Packet {
                 IpAddr::V6(a) => v6.push(*a),
             }
         }
-        self.arp.attach_filter(&filter::arp(&v4))?;
+        let arp = if after[0] == Kind::Any { filter::any_arp() } else { filter::arp(&v4) };
+        self.arp.attach_filter(&arp)?;
         // Closing a socket takes it out of the epoll set.
         self.ndp = None;
         if !v6.is_empty() {
-            let (_, socket) = open_on(&self.interface, IPV6, &filter::ndp(&v6))?;
+            let ndp = if after[1] == Kind::Any { filter::any_ndp() } else { filter::ndp(&v6) };
+            let (_, socket) = open_on(&self.interface, IPV6, &ndp)?;
             epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(1), epoll::EventFlags::IN)?;
             self.ndp = Some(socket);
         }
@@ -108,8 +151,7 @@ impl Packet {
             return Ok(());
         }
         let mut fresh = Packet::open(&self.interface)?;
-        fresh.watched = std::mem::take(&mut self.watched);
-        let vips: Vec<Vip> = fresh.watched.iter().map(|address| plain_vip(*address, &self.interface)).collect();
+        let vips: Vec<Vip> = self.watched.iter().map(|address| plain_vip(*address, &self.interface)).collect();
         fresh.watch(&vips)?;
         *self = fresh;
         Ok(())

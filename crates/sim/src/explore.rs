@@ -199,6 +199,7 @@ impl Cluster {
             frozen: false,
             failures: 0,
             guard: None,
+            unguarded: false,
             mistake,
             counts: Counts::default(),
             incarnation: 0,

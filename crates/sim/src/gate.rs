@@ -65,7 +65,7 @@ impl Call {
     pub fn by_the_clock(&self, now: Time) -> GateDone {
         match self.op {
             GateOp::Shut => GateDone::Shut,
-            GateOp::Drain { .. } => GateDone::AnswerShut,
+            GateOp::Drain { .. } | GateOp::Keep { .. } => GateDone::AnswerShut,
             GateOp::Open { end } | GateOp::Renew { end } if end.left(now) >= TOLERANCE => GateDone::Open { end },
             GateOp::Open { .. } | GateOp::Renew { .. } => GateDone::Lost,
         }
@@ -81,6 +81,10 @@ impl Call {
             }
             GateOp::Drain { accept_end } => {
                 kernel.gate_drain(now, address, accept_end.left(now));
+                Some(GateDone::AnswerShut)
+            }
+            GateOp::Keep { accept_end } => {
+                kernel.gate_keep(now, address, accept_end.left(now));
                 Some(GateDone::AnswerShut)
             }
             GateOp::Open { end } => self.open_step(now, end, true, kernel),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use baton_core::Time;
 use baton_core::keeper::status::Guarantee;
 use baton_core::keeper::{Effect, Event, GateDone, Keeper, Mac, Marker, Memory};
+use baton_core::lease::{LeaseName, LeaseOp};
 use baton_core::settings::{LEASE_MAX, Ownership, Vip};
 
 use crate::clock::{Clock, Moment};
@@ -36,6 +37,15 @@ pub enum Output {
     Announce(IpAddr),
     /// A probe.
     Probe(IpAddr),
+    /// A request about a Lease.
+    Lease {
+        /// Which one.
+        name: LeaseName,
+        /// Its number.
+        request: u64,
+        /// What is asked.
+        op: LeaseOp,
+    },
     /// The planner is to write a marker, soon.
     Remember(Marker),
     /// The process left after a graceful stop.
@@ -107,6 +117,8 @@ pub struct Host {
     pub failures: u32,
     /// The addresses that the keeper wants guarded, and for how long.
     pub guard: Option<(Vec<Vip>, Duration)>,
+    /// The kernel refused that the last time.
+    pub unguarded: bool,
     /// What was planted.
     pub mistake: Option<Mistake>,
     /// What it did so far.
@@ -368,6 +380,29 @@ impl Host {
         self.kernel.guards.contains_key(&address)
     }
 
+    /// An address must not outlive its guard: without it, it would answer. The guard may have ended while the process stood
+    /// still between the decision and this.
+    fn put_address(&mut self, now: Time, vip: &Vip, valid: Duration) {
+        self.counts.put += 1;
+        let ended = self.settings.fence && self.kernel.guards.get(&vip.address).is_none_or(|end| *end <= now);
+        if (self.unguarded || ended)
+            && let Some((vips, timeout)) = self.guard.clone()
+        {
+            self.guard_again(now, &vips, timeout);
+        }
+        if !self.unguarded && self.refused() != Some(false) {
+            self.kernel.put_address(now, vip, valid);
+        }
+    }
+
+    fn guard_again(&mut self, now: Time, vips: &[Vip], timeout: Duration) {
+        let refused = self.refused();
+        if refused != Some(false) {
+            self.kernel.guard(now, vips, timeout);
+        }
+        self.unguarded = refused.is_some();
+    }
+
     /// Remembers with the gate whether its holder said that it stands outside the guarantee.
     fn mark_alone(&mut self, now: Time, address: IpAddr) {
         if !self.settings.start_as_leader {
@@ -402,16 +437,11 @@ impl Host {
                 let all = others.chain(vips.iter().cloned()).collect();
                 self.guard = Some((all, timeout));
                 self.repair(now);
-                if self.settings.fence && self.refused() != Some(false) {
-                    self.kernel.guard(now, &vips, timeout);
+                if self.settings.fence {
+                    self.guard_again(now, &vips, timeout);
                 }
             }
-            Effect::PutAddress { vip, valid } => {
-                self.counts.put += 1;
-                if self.refused() != Some(false) {
-                    self.kernel.put_address(now, &vip, valid);
-                }
-            }
+            Effect::PutAddress { vip, valid } => self.put_address(now, &vip, valid),
             Effect::RemoveAddress { address, .. } => {
                 self.counts.removed += 1;
                 if self.refused() != Some(false) {
@@ -437,7 +467,8 @@ impl Host {
                     vips.retain(|v| v.address != vip.address);
                 }
             }
-            Effect::Lease { .. } | Effect::Leading { .. } => {}
+            Effect::Lease { name, request, op } => out.push(Output::Lease { name, request, op }),
+            Effect::Forget { .. } | Effect::Leading { .. } => {}
             Effect::Holding { .. } | Effect::Note(_) => {}
             Effect::Remember(marker) => out.push(Output::Remember(marker)),
             Effect::Stopped => {

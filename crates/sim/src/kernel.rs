@@ -147,6 +147,14 @@ impl Kernel {
         }
     }
 
+    /// `answer` goes now; `accept` is there for so long, whether or not it was.
+    pub fn gate_keep(&mut self, now: Time, address: IpAddr, timeout: Duration) {
+        let end = self.end_of(now, timeout);
+        let gate = self.gates.entry(address).or_default();
+        gate.answer = None;
+        gate.accept = Some(end);
+    }
+
     /// Both elements go now.
     pub fn gate_shut(&mut self, address: IpAddr) {
         self.gates.remove(&address);

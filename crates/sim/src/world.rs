@@ -113,6 +113,7 @@ impl World {
                 frozen: false,
                 failures: 0,
                 guard: None,
+                unguarded: false,
                 mistake,
                 counts: Counts::default(),
                 incarnation: 0,
@@ -271,6 +272,8 @@ impl World {
                 let wait = self.rng.between(Duration::ZERO, PLANNER_MAX);
                 self.after(wait, Action::Write(node, self.lives[node], marker));
             }
+            // No address of these clusters hangs on a Lease.
+            Output::Lease { .. } => {}
             Output::Stopped => {
                 let untroubled = self.hosts[node].failures == 0 && self.watch.phase > Phase::Faults;
                 if untroubled && let Some(seen) = left::check(&mut self.hosts[node], self.at) {

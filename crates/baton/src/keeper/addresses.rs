@@ -11,7 +11,7 @@ use baton_core::settings::Vip;
 use baton_net::rtnl::Rtnl;
 
 /// Operations that wait: every address put and removed once, and again.
-const JOBS: usize = 1024;
+const JOBS: usize = 4096;
 /// How long the end waits for them.
 const FINISH: Duration = Duration::from_millis(500);
 
@@ -33,6 +33,8 @@ pub(super) struct Addresses {
     outcomes: Receiver<Outcome>,
     /// What was put and not removed since: putting it again only refreshes its lifetime.
     here: BTreeSet<IpAddr>,
+    /// The last put that is waited for. Jobs are done in order, so those before it are waited for with it.
+    awaited: Option<Receiver<()>>,
 }
 
 impl Addresses {
@@ -49,18 +51,24 @@ impl Addresses {
                 let _ = told.try_send(perform(&mut rtnl, job));
             }
         })?;
-        Ok(Addresses { jobs: Some(jobs), outcomes, here: BTreeSet::new() })
+        Ok(Addresses { jobs: Some(jobs), outcomes, here: BTreeSet::new(), awaited: None })
     }
 
-    /// Adds an address, and waits until it is there: it is announced next. Of one that is there only the lifetime is
-    /// refreshed, and nobody waits.
+    /// Adds an address, to be waited for by [`Addresses::settle`]: it is announced next. Of one that is there only the
+    /// lifetime is refreshed, and nobody waits.
     pub(super) fn put(&mut self, vip: &Vip, valid: Duration) -> io::Result<()> {
         if !self.here.insert(vip.address) {
             return self.send(Job::Put(vip.clone(), valid, None));
         }
         let (done, wait) = sync_channel(1);
         self.send(Job::Put(vip.clone(), valid, Some(done)))?;
-        wait.recv().map_err(|_| gone())
+        self.awaited = Some(wait);
+        Ok(())
+    }
+
+    /// Waits until everything that was put is there.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        self.awaited.take().map_or(Ok(()), |wait| wait.recv().map_err(|_| gone()))
     }
 
     /// Removes an address; its gates are shut, so nobody waits.

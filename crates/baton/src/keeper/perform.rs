@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Display;
+use std::net::IpAddr;
 
 use baton_core::keeper::{Effect, Event, GateDone, GateOp, Level};
 use baton_core::settings::Vip;
@@ -34,14 +35,21 @@ impl Thread {
                 }
             }
             Effect::Gate { vip, op } => {
-                let done = self.gate(&vip, op);
-                return Some(Event::Gate { vip: vip.address, done });
+                let done = self.gates(std::slice::from_ref(&vip), op);
+                return Some(Event::Gates { done });
             }
             Effect::Guard { vips, timeout } => {
-                self.guard = Some((vips, timeout));
-                self.guard_again();
+                self.guard = timeout;
+                self.guard(&vips);
             }
             Effect::PutAddress { vip, valid } => {
+                // An address must not outlive its guard: without it, it would answer. The guard may have ended while this
+                // process stood still.
+                let guarded = self.guarded.get(&vip.address).is_some_and(|end| clock::now() < *end);
+                let guarded = guarded && !self.unguarded.contains_key(&vip.address);
+                if !guarded && !self.guard(std::slice::from_ref(&vip)) {
+                    return None;
+                }
                 let put = self.addresses.put(&vip, valid);
                 self.outcome(put, || format!("adding {} to {}", vip.address, vip.interface));
             }
@@ -51,17 +59,24 @@ impl Thread {
                 self.outcome(removed, || what);
             }
             // Where the kernel cannot stop an announcement that is late, the clock does.
+            // What was put is there before anything is announced.
+            Effect::Announce { .. } if self.addresses.settle().is_err() => {}
             Effect::Announce { vip } if !self.world.gates.may_announce(&vip) => {}
             Effect::Announce { vip } => self.on_link("announcing", &vip, |packet, vip| packet.announce(vip)),
             Effect::Probe { vip } => self.on_link("probing", &vip, |packet, vip| packet.probe(vip)),
             Effect::Gates { vips, op } => {
-                let done = vips.iter().map(|vip| (vip.address, self.gate(vip, op))).collect();
+                let done = self.gates(&vips, op);
                 return Some(Event::Gates { done });
             }
-            Effect::Unguard { .. } => {}
+            Effect::Unguard { vip } => self.unguard(&vip),
             Effect::Lease { name, request, op } => {
                 if let Some(leases) = &self.world.leases {
                     leases.send(name, request, op);
+                }
+            }
+            Effect::Forget { name } => {
+                if let Some(leases) = &self.world.leases {
+                    leases.forget(name);
                 }
             }
             Effect::Leading { name, until, holder } => self.reports.send(Report::Leading { name, until, holder }),
@@ -75,48 +90,65 @@ impl Thread {
         None
     }
 
-    /// Guards the addresses as asked for last. `true`: they are guarded now.
-    fn guard_again(&mut self) -> bool {
-        let Some((vips, timeout)) = self.guard.clone() else { return true };
-        let mut guarded = self.world.gates.guard(&vips, timeout);
+    /// Guards addresses. What the kernel did not take is tried again before their gates open.
+    fn guard(&mut self, vips: &[Vip]) -> bool {
+        let until = clock::now() + self.guard;
+        let mut guarded = self.world.gates.guard(vips, self.guard);
         if guarded.is_err() && self.repair_table() {
-            guarded = self.world.gates.guard(&vips, timeout);
+            guarded = self.world.gates.guard(vips, self.guard);
         }
-        self.guarded = guarded.is_ok();
+        for vip in vips {
+            match guarded {
+                Ok(()) => {
+                    self.unguarded.remove(&vip.address);
+                    self.guarded.insert(vip.address, until);
+                }
+                Err(_) => {
+                    self.unguarded.insert(vip.address, vip.clone());
+                }
+            }
+        }
+        let works = guarded.is_ok();
         self.outcome(guarded, || "guarding the addresses".to_owned());
-        self.guarded
+        works
     }
 
-    /// One gate operation. When the table itself is gone, somebody flushed the rules of the host: they are put back, what
-    /// is held first, and the operation is tried once more.
-    fn gate(&mut self, vip: &Vip, op: GateOp) -> GateDone {
+    /// Gate operations. When the table itself is gone, somebody flushed the rules of the host: they are put back, what is
+    /// held first, and what failed is tried once more.
+    fn gates(&mut self, vips: &[Vip], op: GateOp) -> Vec<(IpAddr, GateDone)> {
         // An address that is not guarded would answer without a gate, and after its end.
-        if matches!(op, GateOp::Open { .. }) && !self.guarded && !self.guard_again() {
-            return GateDone::Failed;
-        }
-        let mut done = self.world.gates.apply(vip, op);
-        if done == GateDone::Failed && self.repair_table() {
-            done = self.world.gates.apply(vip, op);
-        }
-        match done {
-            GateDone::Open { end } => {
-                self.open.insert(vip.address, (vip.clone(), end));
-            }
-            GateDone::AnswerShut | GateDone::Shut | GateDone::Lost | GateDone::Failed => {
-                self.open.remove(&vip.address);
+        if matches!(op, GateOp::Open { .. }) && vips.iter().any(|vip| self.unguarded.contains_key(&vip.address)) {
+            let waiting: Vec<Vip> = self.unguarded.values().cloned().collect();
+            if !self.guard(&waiting) {
+                return vips.iter().map(|vip| (vip.address, GateDone::Failed)).collect();
             }
         }
-        done
+        let mut all = self.world.gates.apply_all(vips, op);
+        if all.contains(&GateDone::Failed) && self.repair_table() {
+            for (vip, done) in vips.iter().zip(&mut all).filter(|(_, done)| **done == GateDone::Failed) {
+                *done = self.world.gates.apply(vip, op);
+            }
+        }
+        for (vip, done) in vips.iter().zip(&all) {
+            match done {
+                GateDone::Open { end } => self.open.insert(vip.address, (vip.clone(), *end)),
+                GateDone::AnswerShut | GateDone::Shut | GateDone::Lost | GateDone::Failed => {
+                    self.open.remove(&vip.address)
+                }
+            };
+        }
+        vips.iter().map(|vip| vip.address).zip(all).collect()
     }
 
     /// Puts the tables back when they are gone or not whole. `true`: they were, and are whole again.
     pub(super) fn repair_table(&mut self) -> bool {
-        if self.world.gates.intact(&self.world.vips) {
+        let vips = self.all();
+        if self.world.gates.intact(&vips) {
             return false;
         }
         let before = clock::now();
         let held: Vec<_> = self.open.values().filter(|(_, end)| *end > before).cloned().collect();
-        let repaired = self.world.gates.repair(&self.world.vips, &held);
+        let repaired = self.world.gates.repair(&vips, &held);
         let works = repaired.is_ok();
         if works {
             let took = clock::now().since(before).as_secs_f64() * 1e3;

@@ -36,7 +36,7 @@ const DATAGRAMS: usize = 64;
 /// Longer than any message of the peers.
 const DATAGRAM_MAX: usize = 2048;
 /// Commands taken in one round.
-const COMMANDS: usize = 16;
+const COMMANDS: usize = 64;
 /// Batches of claims taken from one interface in one round.
 const CLAIMS: usize = 16;
 /// How soon a full report queue is tried again.
@@ -71,9 +71,13 @@ pub(super) struct Thread {
     pub(super) open: BTreeMap<IpAddr, (Vip, Time)>,
     /// What went wrong last, by what was tried: told when it changes, not every time.
     pub(super) troubles: BTreeMap<String, String>,
-    /// The addresses to guard, and for how long; and whether the kernel took that the last time.
-    pub(super) guard: Option<(Vec<Vip>, Duration)>,
-    pub(super) guarded: bool,
+    /// All addresses.
+    pub(super) vips: BTreeMap<IpAddr, Vip>,
+    /// How long addresses are guarded, and which ones the kernel did not take the last time.
+    pub(super) guard: Duration,
+    /// Until when at least each address is guarded.
+    pub(super) guarded: BTreeMap<IpAddr, Time>,
+    pub(super) unguarded: BTreeMap<IpAddr, Vip>,
     pub(super) stopped: bool,
     inbox: Receiver<Command>,
     wake: Arc<OwnedFd>,
@@ -96,6 +100,7 @@ impl Thread {
         outbox: mpsc::Sender<Report>,
     ) -> Thread {
         let reports = Reports::new(outbox);
+        let vips = world.vips.iter().map(|vip| (vip.address, vip.clone())).collect();
         let (open, troubles) = (BTreeMap::new(), BTreeMap::new());
         Thread {
             keeper,
@@ -104,8 +109,10 @@ impl Thread {
             reports,
             open,
             troubles,
-            guard: None,
-            guarded: false,
+            vips,
+            guard: Duration::ZERO,
+            guarded: BTreeMap::new(),
+            unguarded: BTreeMap::new(),
             stopped: false,
             inbox,
             wake,
@@ -145,7 +152,7 @@ impl Thread {
     /// operations before. Those that stay end by themselves.
     fn remove_tables(&mut self) {
         self.addresses.finish();
-        let left = remove_marked(&self.world.vips);
+        let left = remove_marked(&self.all());
         if left.is_empty() {
             let removed = self.world.gates.remove();
             return self.outcome(removed, || "removing the nftables tables".to_owned());
@@ -242,7 +249,7 @@ impl Thread {
     /// gone with the old one.
     fn link_may_be_new(&mut self, event: &Event) {
         let Event::Link(link) = event else { return };
-        if !link.up || !self.world.vips.iter().any(|v| v.interface == link.name) {
+        if !link.up || !self.vips.values().any(|v| v.interface == link.name) {
             return;
         }
         match self.world.packets.get_mut(&link.name) {
@@ -269,8 +276,7 @@ impl Thread {
             }
         }
         for (interface, claim) in heard {
-            let ours = |v: &Vip| v.address == claim.address && v.interface == interface;
-            if self.world.vips.iter().any(ours) {
+            if self.vips.get(&claim.address).is_some_and(|v| v.interface == interface) {
                 self.event(Event::Claimed { vip: claim.address, mac: claim.mac });
                 self.tick();
             }
@@ -283,16 +289,12 @@ impl Thread {
         let _ = rustix::io::read(&self.wake, &mut count);
         for taken in 0..COMMANDS {
             match self.inbox.try_recv() {
-                Ok(Command::Event(event)) => {
-                    if let Event::Put(vip) = &event {
-                        self.keep(vip);
-                    }
-                    self.event(event);
-                }
+                Ok(Command::Event(Event::Put(vip))) => self.put(vip),
+                Ok(Command::Event(event)) => self.event(event),
                 Ok(Command::Tables(vips, answer)) => {
                     let installed = self.world.gates.install(&vips).map_err(|e| e.to_string());
                     if installed.is_ok() {
-                        self.world.vips = vips;
+                        self.vips = vips.into_iter().map(|vip| (vip.address, vip)).collect();
                     }
                     let _ = answer.send(installed);
                 }
@@ -313,19 +315,6 @@ impl Thread {
         ControlFlow::Continue(())
     }
 
-    /// An address that comes while the thread runs: its link is listened on and has its table before anything else.
-    fn keep(&mut self, vip: &Vip) {
-        let known = self.world.vips.iter().any(|v| v.interface == vip.interface);
-        self.world.vips.retain(|v| v.address != vip.address || v.interface != vip.interface);
-        self.world.vips.push(vip.clone());
-        if !known {
-            let vips = self.world.vips.clone();
-            let installed = self.world.gates.install(&vips);
-            self.outcome(installed, || format!("making the nftables table for {}", vip.interface));
-        }
-        self.open_packet(&vip.interface);
-    }
-
     fn configure(&mut self, settings: Ownership, udp: Option<UdpSocket>) {
         if udp.is_some() || settings.local.is_none() {
             self.world.udp = udp;
@@ -338,13 +327,55 @@ impl Thread {
         self.event(Event::Configure(settings));
     }
 
+    /// One more address, or one otherwise: its interface gets what it needs with its first address.
+    fn put(&mut self, vip: Vip) {
+        let (address, interface) = (vip.address, vip.interface.clone());
+        let first = !self.vips.values().any(|v| v.interface == interface);
+        let before = self.vips.insert(address, vip.clone());
+        if before.is_some_and(|b| b.interface != interface) {
+            // It is to be heard on its old interface until it is gone from there.
+            self.open_packet(&interface);
+        }
+        if first {
+            let installed = self.world.gates.install(std::slice::from_ref(&vip));
+            self.outcome(installed, || format!("making the tables of {interface}"));
+        }
+        match self.world.packets.get_mut(&interface) {
+            Some(packet) => {
+                let watched = packet.watch_one(address);
+                self.outcome(watched, || format!("listening on {interface}"));
+            }
+            None => self.open_packet(&interface),
+        }
+        self.event(Event::Put(vip));
+    }
+
+    /// An address that is kept no more has gone.
+    pub(super) fn unguard(&mut self, vip: &Vip) {
+        let unguarded = self.world.gates.unguard(vip);
+        self.outcome(unguarded, || format!("taking the guard off {}", vip.address));
+        self.unguarded.remove(&vip.address);
+        self.guarded.remove(&vip.address);
+        if self.vips.get(&vip.address).is_some_and(|v| v.interface == vip.interface) {
+            self.vips.remove(&vip.address);
+        }
+        if let Some(packet) = self.world.packets.get_mut(&vip.interface) {
+            let unwatched = packet.unwatch(vip.address);
+            self.outcome(unwatched, || format!("listening on {}", vip.interface));
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Vip> {
+        self.vips.values().cloned().collect()
+    }
+
     /// Opens the link's packet socket, or tells the one that is there what to watch.
     pub(super) fn open_packet(&mut self, interface: &str) {
-        let vips = &self.world.vips;
+        let vips = self.all();
         let opened = match self.world.packets.get_mut(interface) {
-            Some(packet) => packet.watch(vips),
+            Some(packet) => packet.watch(&vips),
             None => Packet::open(interface).and_then(|mut packet| {
-                packet.watch(vips)?;
+                packet.watch(&vips)?;
                 self.world.packets.insert(interface.to_owned(), packet);
                 Ok(())
             }),
@@ -358,9 +389,8 @@ impl Thread {
         for (vip, _) in open.values() {
             let _ = self.world.gates.apply(vip, GateOp::Shut);
         }
-        for vip in self.world.vips.clone() {
-            let _ = self.world.gates.apply(&vip, GateOp::Shut);
-        }
+        let all = self.all();
+        let _ = self.world.gates.apply_all(&all, GateOp::Shut);
         self.remove_tables();
         let _ = self.reports.flush();
     }

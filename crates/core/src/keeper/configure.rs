@@ -74,6 +74,7 @@ impl Keeper {
             dropped: self.dropped.clone(),
             renewal_lag: self.lag,
             renewal_lag_max: self.lag_max,
+            steps: self.leased.steps,
         }
     }
 

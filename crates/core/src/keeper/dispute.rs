@@ -49,7 +49,7 @@ impl Dispute {
                 true
             }
             Dispute::Hoping { until } => {
-                *self = Dispute::Disputed { probe_at: (until + RETRY).max(now + GRACE) };
+                *self = Dispute::Disputed { probe_at: (until + (RETRY - GRACE)).max(now + GRACE) };
                 false
             }
             _ => false,
@@ -114,9 +114,9 @@ mod tests {
         assert!(d.due(at(1201)));
         assert!(!d.heard(at(1202)));
         assert!(d.open());
-        assert_eq!(d.wake(), Some(at(2401)));
-        assert!(d.due(at(2401)));
-        assert!(!d.due(at(2601)));
+        assert_eq!(d.wake(), Some(at(2201)));
+        assert!(d.due(at(2201)));
+        assert!(!d.due(at(2401)));
         assert_eq!(d, Dispute::None);
     }
 }

@@ -179,6 +179,8 @@ impl Elector {
         match (wish, &self.term) {
             (Wish::Leave { shut }, Some(term)) if now < term.until => shut.then_some(now),
             (Wish::Leave { .. }, _) => None,
+            // Somebody deleted it, or erased its holder.
+            (Wish::Hold, _) if self.seen.is_none() => Some(now),
             (Wish::Hold, Some(term)) if now < term.until && term.erased => Some(now),
             (Wish::Hold, Some(term)) if now < term.until => {
                 Some(term.renewed + self.third().saturating_sub(self.spread))

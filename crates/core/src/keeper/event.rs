@@ -188,6 +188,11 @@ pub enum GateOp {
         /// Absolute end of `accept`.
         accept_end: Time,
     },
+    /// Shut `answer` now, if it has not ended, and open `accept` until `accept_end`, whether or not it has ended.
+    Keep {
+        /// Absolute end of `accept`.
+        accept_end: Time,
+    },
     /// Shut both now.
     Shut,
 }
@@ -290,6 +295,11 @@ pub enum Effect {
         request: u64,
         /// What to ask.
         op: LeaseOp,
+    },
+    /// Nothing is asked about a Lease any more: it need not be watched.
+    Forget {
+        /// Which one.
+        name: LeaseName,
     },
     /// Who holds a Lease has changed, as far as this node knows.
     Leading {

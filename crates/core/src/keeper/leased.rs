@@ -9,62 +9,27 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::dispute::Dispute;
-use super::elector::{Elector, Gain, Wish};
-use super::event::{Effect, GateDone, GateOp, HostAddress, Mac};
-use super::note::{Note, Reason};
+use super::elector::{Elector, Wish};
+use super::event::{Effect, GateDone, HostAddress, Mac};
+use super::note::Reason;
 use super::place::{Hold, Place, Turn};
-use super::status::LeaseStatus;
 use crate::lease::{LeaseName, LeaseRecord, LeaseReply, LeaseSettings};
 use crate::settings::{Source, Vip};
 use crate::time::Time;
 
+mod campaign;
+mod tenant;
+
+pub(crate) use campaign::{Campaign, Lead};
+pub(crate) use tenant::Tenant;
+
 /// A stop waits so much longer than the drain for the answer to a release.
 const RELEASE_WAIT: Duration = Duration::from_secs(1);
-/// Renewals come sooner by a random part of their interval: up to this share.
-const SPREAD: u32 = 5;
-
 /// What a time to come back belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Lease(LeaseName),
     Place(IpAddr),
-}
-
-/// One Lease and the addresses that hang on it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Campaign {
-    /// `None`: nobody asked to campaign for it (yet, or any more).
-    pub(crate) elector: Option<Elector>,
-    pub(crate) members: BTreeSet<IpAddr>,
-    resigning: bool,
-    ill: bool,
-    lead: Lead,
-    told: Option<(bool, String)>,
-    trouble: Option<String>,
-    wake: Option<Time>,
-}
-
-/// What a Lease means for its addresses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Lead {
-    /// It is held until then and may be used.
-    until: Option<Time>,
-    /// It is being given up.
-    leave: Option<Reason>,
-    began: Time,
-    cause: Option<Reason>,
-    /// Another node holds it.
-    anothers: bool,
-    duration: Duration,
-}
-
-/// An address that hangs on a Lease.
-#[derive(Clone, Debug)]
-pub(crate) struct Tenant {
-    pub(crate) place: Place,
-    pub(crate) lease: LeaseName,
-    dispute: Dispute,
-    wake: Option<Time>,
 }
 
 /// How far a stop has got.
@@ -90,6 +55,8 @@ pub(crate) struct Leased {
     stop: Stop,
     /// By how much the last renewal was late.
     pub(crate) lag: Option<Duration>,
+    /// How many Leases and addresses were stepped so far.
+    pub(crate) steps: u64,
 }
 
 impl Leased {
@@ -254,6 +221,7 @@ impl Leased {
     /// The election itself, and what it means for the addresses: they are touched when that changed.
     fn step_lease(&mut self, cx: &mut Context<'_>, name: &LeaseName) {
         let Some(c) = self.campaigns.get_mut(name) else { return };
+        self.steps += 1;
         let leave = c.reason_to_leave(cx, &self.places);
         let lead = c.lead_now(cx, leave);
         if lead.leave.is_none() {
@@ -282,6 +250,7 @@ impl Leased {
         if over && c.resigning {
             c.elector = None;
             c.resigning = false;
+            cx.out.push(Effect::Forget { name: name.clone() });
             let wake = c.wake_at(cx);
             let empty = c.members.is_empty();
             self.schedule_lease(name, wake);
@@ -297,9 +266,10 @@ impl Leased {
     /// Steps one address. Gives its Lease when that one is being given up.
     fn step_place(&mut self, cx: &mut Context<'_>, address: IpAddr) -> Option<LeaseName> {
         let t = self.places.get_mut(&address)?;
+        self.steps += 1;
         let mut lead = self.campaigns.get(&t.lease).map(|c| c.lead).unwrap_or_default();
         cx.lease = lead.duration;
-        t.place.expire(cx, Reason::Unrenewed);
+        t.expire(cx, lead);
         if t.place.settle_move(cx.now) {
             let Source::Lease(lease) = t.place.vip.source.clone() else { return None };
             if let Some(c) = self.campaigns.get_mut(&t.lease) {
@@ -377,124 +347,5 @@ impl Leased {
     }
 }
 
-impl Campaign {
-    fn reason_to_leave(&self, cx: &Context<'_>, places: &BTreeMap<IpAddr, Tenant>) -> Option<Reason> {
-        let up = |address: &IpAddr| places.get(address).is_some_and(|t| cx.link_up(&t.place.vip.interface));
-        match () {
-            () if cx.stopping => Some(Reason::Stopping),
-            () if self.resigning || self.elector.is_none() => Some(Reason::Reconfigured),
-            () if self.ill => Some(Reason::Yielded),
-            // Another node's link may be up.
-            () if !self.members.is_empty() && !self.members.iter().any(up) => Some(Reason::LinkDown),
-            () => None,
-        }
-    }
-
-    fn lead_now(&self, cx: &Context<'_>, leave: Option<Reason>) -> Lead {
-        let Some(e) = &self.elector else { return Lead { leave, duration: self.lead.duration, ..Lead::default() } };
-        let cause = match e.gain {
-            Gain::Free => Reason::Start,
-            Gain::Resumed => Reason::Resumed,
-            Gain::Released => Reason::HandedOver,
-            Gain::Expired => Reason::Expired,
-        };
-        Lead {
-            until: e.until(cx.now).filter(|_| leave.is_none()),
-            leave,
-            began: e.term.as_ref().map_or(Time::ZERO, |t| t.began),
-            cause: Some(cause),
-            anothers: e.is_anothers(),
-            duration: e.duration(),
-        }
-    }
-
-    /// For people.
-    pub(crate) fn status(&self, now: Time, name: &LeaseName) -> LeaseStatus {
-        let e = self.elector.as_ref();
-        let until = e.and_then(|e| e.until(now));
-        LeaseStatus {
-            name: name.clone(),
-            campaigns: e.is_some(),
-            holder: e.map(|e| e.holder().to_owned()).unwrap_or_default(),
-            until,
-            taken_until: e.filter(|e| e.is_anothers()).map(Elector::taken_until),
-            trouble: self.trouble.clone(),
-            addresses: self.members.len(),
-        }
-    }
-
-    /// Sends the request that is due. Gives the lag of a renewal.
-    fn ask(&mut self, cx: &mut Context<'_>, name: &LeaseName, wish: Wish) -> Option<Duration> {
-        let e = self.elector.as_mut()?;
-        let (request, op, lag) = e.step(cx.now, wish)?;
-        let spread = cx.jitter(e.duration() / 3 / SPREAD);
-        e.spread(spread);
-        cx.out.push(Effect::Lease { name: name.clone(), request, op });
-        Some(lag)
-    }
-
-    /// Says what has changed.
-    fn tell(&mut self, cx: &mut Context<'_>, name: &LeaseName, lead: &Lead) {
-        let Some(e) = &self.elector else { return };
-        if self.trouble != e.trouble {
-            self.trouble.clone_from(&e.trouble);
-            cx.out.push(Effect::Note(Note::LeaseTrouble { lease: name.clone(), why: e.trouble.clone() }));
-        }
-        let holder = e.holder();
-        if self.told.as_ref().is_some_and(|(leads, h)| *leads == lead.until.is_some() && h == holder) {
-            return;
-        }
-        let holder = holder.to_owned();
-        self.told = Some((lead.until.is_some(), holder.clone()));
-        cx.out.push(Effect::Leading { name: name.clone(), until: lead.until, holder });
-    }
-
-    fn wake_at(&self, cx: &Context<'_>) -> Option<Time> {
-        let e = self.elector.as_ref()?;
-        [e.wake(cx.now, Wish::Hold).filter(|_| self.lead.leave.is_none()), e.until(cx.now)].into_iter().flatten().min()
-    }
-}
-
-impl Tenant {
-    /// Does what the Lease means for this address.
-    fn follow(&mut self, cx: &mut Context<'_>, lead: Lead) {
-        if self.dispute.due(cx.now) {
-            cx.out.push(Effect::Probe { vip: self.place.vip.clone() });
-        }
-        let here = self.place.removed || self.place.successor_vip.is_some();
-        let link = cx.link_up(&self.place.vip.interface);
-        match (lead.until, self.place.hold) {
-            (Some(_), Hold::Held { .. }) if here => {
-                // What only moves on this host need not drain.
-                let drain = if self.place.removed { cx.settings.drain } else { Duration::ZERO };
-                self.place.shut(cx, Reason::Reconfigured, drain);
-            }
-            (Some(_), Hold::Held { .. }) if !link => self.place.shut(cx, Reason::LinkDown, Duration::ZERO),
-            (Some(until), Hold::Held { .. }) => self.place.renew(cx, until),
-            (Some(until), Hold::None) => self.open(cx, until, lead),
-            (None, Hold::Held { since, .. }) => match lead.leave {
-                Some(reason) => self.place.shut(cx, reason, cx.settings.drain),
-                None => {
-                    self.place.lose(cx, Reason::Taken, since);
-                }
-            },
-            (None, Hold::None) => {
-                self.dispute = Dispute::None;
-                if lead.anothers && cx.now < self.place.inherited {
-                    self.place.inherited = Time::ZERO;
-                    self.place.gate(cx, GateOp::Shut);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn open(&mut self, cx: &mut Context<'_>, until: Time, lead: Lead) {
-        let strangers = self.dispute.open();
-        if strangers || !self.place.may_open(cx, until) || !self.place.may_be_here(cx) {
-            return;
-        }
-        self.place.cause = lead.cause.unwrap_or(Reason::Start);
-        self.place.open(cx, until, lead.began);
-    }
-}
+#[cfg(test)]
+mod tests;

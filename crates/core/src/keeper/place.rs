@@ -20,6 +20,9 @@ const GATE_RETRY: Duration = Duration::from_millis(20);
 /// An address operation that the kernel did not confirm is tried again so soon.
 const ADDRESS_RETRY: Duration = Duration::from_millis(100);
 
+/// An address that outlives its Lease is kept for so long at most.
+const PRESERVED: Duration = Duration::from_secs(3600);
+
 /// How far the hold has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
@@ -70,6 +73,8 @@ pub(crate) struct Place {
     pub(crate) inherited: Time,
     /// Why the next gain will happen.
     pub(crate) cause: Reason,
+    /// It drains because it is to stay until another holder is seen.
+    pub(crate) preserved: bool,
     put_at: Option<Time>,
     /// A put was asked for that the kernel has not shown yet: the address may be there.
     put_unseen: bool,
@@ -93,6 +98,7 @@ impl Place {
             kernel_refused: false,
             inherited,
             cause: if inherited > now { Reason::Resumed } else { Reason::Start },
+            preserved: false,
             put_at: None,
             put_unseen: false,
             remove_at: None,
@@ -207,6 +213,27 @@ impl Place {
         self.gate(cx, op);
     }
 
+    /// Its time ran out and nobody else is known to have it: this node answers no more, but the address stays and packets
+    /// are accepted.
+    pub(crate) fn preserve(&mut self, cx: &mut Context<'_>, reason: Reason) {
+        let Hold::Held { since, .. } = self.hold else { return };
+        let accept_end = cx.now + PRESERVED;
+        self.announcer.stop();
+        self.kernel_refused = false;
+        self.gate(cx, GateOp::Keep { accept_end });
+        self.is_shut(cx, since, reason, accept_end);
+        self.preserved = true;
+    }
+
+    /// What was preserved is taken up again, or is not wanted any more.
+    pub(crate) fn end_preserved(&mut self, cx: &mut Context<'_>) {
+        if std::mem::take(&mut self.preserved) && matches!(self.hold, Hold::Draining { .. }) {
+            self.hold = Hold::None;
+            self.gate(cx, GateOp::Shut);
+            cx.out.push(Effect::Holding { vip: self.vip.address, holding: Holding::Gone });
+        }
+    }
+
     /// The result of the oldest gate operation that is still open.
     pub(crate) fn gate_done(&mut self, cx: &mut Context<'_>, done: GateDone) -> Turn {
         self.pending = self.pending.saturating_sub(1);
@@ -278,6 +305,7 @@ impl Place {
             && cx.now >= accept_end
         {
             self.hold = Hold::None;
+            self.preserved = false;
             self.gate(cx, GateOp::Shut);
             cx.out.push(Effect::Holding { vip: self.vip.address, holding: Holding::Gone });
         }

@@ -43,6 +43,8 @@ pub struct Status {
     pub renewal_lag: Duration,
     /// Largest lag so far.
     pub renewal_lag_max: Duration,
+    /// How often a Lease or an address that hangs on one was looked at: what events cost.
+    pub steps: u64,
 }
 
 /// An address.

@@ -108,7 +108,7 @@ impl Lab {
                     GateOp::Open { end } => GateDone::Open { end },
                     GateOp::Renew { end } if open => GateDone::Open { end },
                     GateOp::Renew { .. } => GateDone::Lost,
-                    GateOp::Drain { .. } => GateDone::AnswerShut,
+                    GateOp::Drain { .. } | GateOp::Keep { .. } => GateDone::AnswerShut,
                     GateOp::Shut => GateDone::Shut,
                 };
                 match done {
@@ -133,7 +133,7 @@ impl Lab {
                 self.stopped.insert(n);
             }
             Effect::Gates { vips, op } => vips.into_iter().for_each(|vip| self.effect(n, Effect::Gate { vip, op })),
-            Effect::Unguard { .. } | Effect::Lease { .. } | Effect::Leading { .. } => {}
+            Effect::Unguard { .. } | Effect::Lease { .. } | Effect::Forget { .. } | Effect::Leading { .. } => {}
             Effect::Guard { .. } | Effect::Probe { .. } | Effect::Holding { .. } | Effect::Remember(_) => {}
         }
     }

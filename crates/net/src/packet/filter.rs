@@ -24,6 +24,28 @@ pub(super) fn nothing() -> [SockFilter; 1] {
     [REJECT]
 }
 
+/// More addresses than this are not told apart in the kernel: programs have an end (4,096 instructions).
+pub(super) const ADDRESSES_MAX: usize = 256;
+
+/// ARP packets of any sender.
+pub(super) fn any_arp() -> Vec<SockFilter> {
+    vec![SockFilter::new(LOAD_HALF, 0, 0, 4), SockFilter::new(JUMP_EQUAL, 1, 0, 0x0604), REJECT, ACCEPT]
+}
+
+/// Neighbour advertisements and solicitations about any address.
+pub(super) fn any_ndp() -> Vec<SockFilter> {
+    vec![
+        SockFilter::new(LOAD_BYTE, 0, 0, 6),
+        SockFilter::new(JUMP_EQUAL, 1, 0, 58),
+        REJECT,
+        SockFilter::new(LOAD_BYTE, 0, 0, 40),
+        SockFilter::new(JUMP_EQUAL, 2, 0, 135),
+        SockFilter::new(JUMP_EQUAL, 1, 0, 136),
+        REJECT,
+        ACCEPT,
+    ]
+}
+
 /// ARP packets whose sender is one of the addresses.
 pub(super) fn arp(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
     let mut program = vec![

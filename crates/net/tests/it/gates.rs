@@ -276,3 +276,60 @@ fn an_announcement_leaves_only_through_an_open_gate_a_probe_always() {
         }
     });
 }
+
+/// How many addresses a set has.
+fn elements(set: &str) -> usize {
+    let listed: serde_json::Value =
+        serde_json::from_str(&run(&format!("nft -j list set netdev baton-e0 {set}"))).unwrap();
+    let sets = listed["nftables"].as_array().unwrap().iter().filter_map(|object| object.get("set"));
+    sets.filter_map(|set| set["elem"].as_array()).map(Vec::len).sum()
+}
+
+#[test]
+fn hundreds_of_gates_open_renew_and_shut_together() {
+    inside("gates::hundreds_of_gates_open_renew_and_shut_together", || {
+        let _wire = Wire::new();
+        let vips: Vec<_> = (0..500).map(|n| vip(&format!("10.9.{}.{}", n / 250, n % 250 + 1))).collect();
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(&vips[..1]).unwrap();
+        gates.guard(&vips, ms(60_000)).unwrap();
+        let end = now() + ms(60_000);
+        assert_eq!(gates.apply_all(&vips, GateOp::Open { end }), vec![GateDone::Open { end }; 500]);
+        assert_eq!((elements("answer4"), elements("accept4"), elements("guard4")), (500, 500, 500));
+        let later = end + ms(5_000);
+        assert_eq!(gates.apply_all(&vips, GateOp::Renew { end: later }), vec![GateDone::Open { end: later }; 500]);
+        // One that has ended spoils nothing for the others.
+        assert_eq!(gates.apply(&vips[7], GateOp::Shut), GateDone::Shut);
+        let done = gates.apply_all(&vips, GateOp::Renew { end: later });
+        let lost: Vec<usize> = (0..500).filter(|n| done[*n] != GateDone::Open { end: later }).collect();
+        assert_eq!((lost, done[7]), (vec![7], GateDone::Lost));
+        let others: Vec<_> = vips.iter().filter(|v| v.address != vips[7].address).cloned().collect();
+        let drain = GateOp::Drain { accept_end: now() + ms(60_000) };
+        assert_eq!(gates.apply_all(&others, drain), vec![GateDone::AnswerShut; 499]);
+        assert_eq!((elements("answer4"), elements("accept4")), (0, 499));
+        assert_eq!(gates.apply_all(&vips, GateOp::Shut), vec![GateDone::Shut; 500]);
+        assert_eq!((elements("answer4"), elements("accept4")), (0, 0));
+        gates.unguard(&vips[0]).unwrap();
+        gates.unguard(&vips[0]).unwrap();
+        assert_eq!(elements("guard4"), 499);
+    });
+}
+
+/// An address that outlives its Lease is reached and not answered for, although both gates had ended.
+#[test]
+fn accept_opens_alone_after_the_end() {
+    inside("gates::accept_opens_alone_after_the_end", || {
+        let _wire = Wire::new();
+        let vip = vip(V4);
+        let mut gates = Gates::open(true).unwrap();
+        gates.install(std::slice::from_ref(&vip)).unwrap();
+        gates.guard(std::slice::from_ref(&vip), ms(60_000)).unwrap();
+        let end = now() + ms(200);
+        assert_eq!(gates.apply(&vip, GateOp::Open { end }), GateDone::Open { end });
+        sleep(ms(250));
+        assert_eq!((elements("answer4"), elements("accept4")), (0, 0));
+        let keep = GateOp::Keep { accept_end: now() + ms(60_000) };
+        assert_eq!(gates.apply(&vip, keep), GateDone::AnswerShut);
+        assert_eq!((elements("answer4"), elements("accept4")), (0, 1));
+    });
+}
