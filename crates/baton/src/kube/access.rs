@@ -1,7 +1,7 @@
 //! The way to the API: whose credentials, which servers. Chosen anew for every connection, so that rotated certificates,
 //! a file that appears, and API servers that come and go need no restart.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -125,6 +125,16 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Whether its address is one of this host's own: the kernel would send from that very address. Nothing is sent.
+    pub(super) fn is_this_host(&self) -> bool {
+        let Ok(ip) = self.host.parse::<IpAddr>() else { return false };
+        let any: IpAddr = if ip.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let Ok(socket) = UdpSocket::bind((any, 0)) else { return false };
+        socket.connect((ip, self.port)).is_ok() && socket.local_addr().is_ok_and(|own| own.ip() == ip)
+    }
+}
+
 /// What a connection needs.
 pub(super) struct Way {
     pub(super) source: Source,
@@ -231,7 +241,11 @@ impl Access {
 
     /// The cluster's other servers come after home, before whatever an administrator's file says for the case that
     /// home is away: that is often the very address that depends on us.
+    /// Home by another name is left out.
     fn add_remembered(&self, way: &mut Way) {
+        let is_local = |server: &Server| server.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        let is_home = way.servers.first().is_some_and(is_local);
+        let is_other = |server: &Server| !is_home || is_local(server) || !server.is_this_host();
         let remembered = self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let spare = way.servers.split_off(1.min(way.servers.len()));
         for address in remembered.iter() {
@@ -239,12 +253,12 @@ impl Access {
             let Ok(server_name) = name(&host) else { continue };
             let names = Names::Cluster(server_name);
             let server = Server { host, port: address.port(), prefix: String::new(), names };
-            if !way.servers.iter().any(|known| known.authority() == server.authority()) {
+            if is_other(&server) && !way.servers.iter().any(|known| known.authority() == server.authority()) {
                 way.servers.push(server);
             }
         }
         for server in spare {
-            if !way.servers.iter().any(|known| known.authority() == server.authority()) {
+            if is_other(&server) && !way.servers.iter().any(|known| known.authority() == server.authority()) {
                 way.servers.push(server);
             }
         }

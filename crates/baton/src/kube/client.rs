@@ -171,7 +171,7 @@ impl Client {
         let mut wrong = Vec::new();
         for at in 1..way.servers.len() {
             let server = way.servers[at].authority();
-            if is_this_host(&way.servers[at]).await {
+            if way.servers[at].is_this_host() {
                 continue;
             }
             match self.probe(&way, at).await {
@@ -214,7 +214,8 @@ impl Client {
     /// The beginning of a good answer.
     async fn answer(&self, call: &Call<'_>) -> Result<(Response<Incoming>, Arc<Connection>), Error> {
         let until = Instant::now() + self.0.times.total;
-        let mut last = Error::Unreachable("there was no time to ask".to_owned());
+        let nobody = || Error::Unreachable(format!("no API server took a connection within {:?}", self.0.times.total));
+        let mut last = None;
         for _ in 0..ATTEMPTS {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -229,10 +230,10 @@ impl Client {
             match self.attempt(call, &connection, left).await {
                 Attempt::Answer(answer) => return Ok((answer, connection)),
                 Attempt::Failed { error, again: false } => return Err(error),
-                Attempt::Failed { error, .. } => last = error,
+                Attempt::Failed { error, .. } => last = Some(error),
             }
         }
-        Err(last)
+        Err(last.unwrap_or_else(nobody))
     }
 
     async fn attempt(&self, call: &Call<'_>, connection: &Arc<Connection>, left: Duration) -> Attempt {
@@ -452,12 +453,4 @@ fn parsed(bytes: &Bytes) -> Result<Value, Error> {
 async fn bytes(answer: Response<Incoming>) -> Result<Bytes, Error> {
     let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
     body.map(|body| body.to_bytes()).map_err(|e| Error::Unanswered(format!("the answer broke off: {e}")))
-}
-
-/// Whether a server's address is one of this host's own: the kernel then sends from that very address.
-async fn is_this_host(server: &Server) -> bool {
-    let Ok(ip) = server.host.parse::<std::net::IpAddr>() else { return false };
-    let any: std::net::IpAddr = if ip.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let Ok(socket) = tokio::net::UdpSocket::bind((any, 0)).await else { return false };
-    socket.connect((ip, server.port)).await.is_ok() && socket.local_addr().is_ok_and(|own| own.ip() == ip)
 }

@@ -10,8 +10,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::header::HOST;
+use hyper::rt::Executor;
 use hyper::{Request, Response, Uri};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -50,8 +51,35 @@ pub(super) struct Connection {
     pub(super) since: Instant,
     lines: Lines,
     config: Arc<ClientConfig>,
-    tasks: Mutex<Vec<AbortHandle>>,
+    tasks: Tasks,
     closed: AtomicBool,
+}
+
+/// Everything that runs for a connection, so that closing it ends all of that: what is under way fails at once.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<Vec<AbortHandle>>>);
+
+impl Tasks {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.lock().drain(..).for_each(|task| task.abort());
+    }
+}
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, work: F) {
+        let task = tokio::spawn(work).abort_handle();
+        let mut tasks = self.lock();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
 }
 
 enum Lines {
@@ -72,11 +100,11 @@ impl Connection {
         let config = tls::config(&way.identity, &server.names)?;
         let stream = dial(&server, &config).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let mut tasks = Vec::new();
+        let tasks = Tasks::default();
         let lines = if is_http2 {
-            Lines::Http2(http2_line(stream, &mut tasks).await?)
+            Lines::Http2(http2_line(stream, &tasks).await?)
         } else {
-            Lines::Http1(Mutex::new(vec![http1_line(stream, &mut tasks).await?]))
+            Lines::Http1(Mutex::new(vec![http1_line(stream, &tasks).await?]))
         };
         Ok(Connection {
             server,
@@ -85,7 +113,7 @@ impl Connection {
             since: Instant::now(),
             lines,
             config,
-            tasks: Mutex::new(tasks),
+            tasks,
             closed: AtomicBool::new(false),
         })
     }
@@ -102,9 +130,7 @@ impl Connection {
     /// Ends it, and what is still being read from it.
     pub(super) fn close(&self) {
         self.closed.store(true, Relaxed);
-        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            task.abort();
-        }
+        self.tasks.close();
     }
 
     /// Sends a request and waits for the beginning of its answer.
@@ -153,12 +179,7 @@ impl Connection {
             return Ok(Line::Http1(sender));
         }
         let stream = dial(&self.server, &self.config).await?;
-        let mut tasks = Vec::new();
-        let sender = http1_line(stream, &mut tasks).await?;
-        let mut all = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|task| !task.is_finished());
-        all.append(&mut tasks);
-        Ok(Line::Http1(sender))
+        Ok(Line::Http1(http1_line(stream, &self.tasks).await?))
     }
 
     /// Keeps a line of HTTP/1.1 for the next request; it is ready when the answer has been read.
@@ -188,11 +209,8 @@ async fn dial(server: &Server, config: &Arc<ClientConfig>) -> Result<TlsStream<T
     connector.connect(server.names.asked(), stream).await.map_err(|e| e.to_string())
 }
 
-async fn http2_line(
-    stream: TlsStream<TcpStream>,
-    tasks: &mut Vec<AbortHandle>,
-) -> Result<http2::SendRequest<Full<Bytes>>, String> {
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+async fn http2_line(stream: TlsStream<TcpStream>, tasks: &Tasks) -> Result<http2::SendRequest<Full<Bytes>>, String> {
+    let (sender, connection) = http2::Builder::new(tasks.clone())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(WINDOW)
@@ -201,16 +219,13 @@ async fn http2_line(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|e| reason(&e))?;
-    tasks.push(tokio::spawn(async move { drop(connection.await) }).abort_handle());
+    tasks.execute(connection);
     Ok(sender)
 }
 
-async fn http1_line(
-    stream: TlsStream<TcpStream>,
-    tasks: &mut Vec<AbortHandle>,
-) -> Result<http1::SendRequest<Full<Bytes>>, String> {
+async fn http1_line(stream: TlsStream<TcpStream>, tasks: &Tasks) -> Result<http1::SendRequest<Full<Bytes>>, String> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| reason(&e))?;
-    tasks.push(tokio::spawn(async move { drop(connection.await) }).abort_handle());
+    tasks.execute(connection);
     Ok(sender)
 }
 

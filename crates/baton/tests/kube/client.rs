@@ -8,7 +8,7 @@ use baton::kube::watch::{Change, watch};
 use baton::kube::{Client, Error, SERVICES, Selection, Times, Verb};
 use serde_json::{Value, json};
 
-use super::server::{Answer, Ask, Authority, Node, Server, client, next, status, until};
+use super::server::{Answer, Ask, Authority, Node, PATIENCE, Server, client, next, status, until};
 use super::store::Store;
 
 const NODE: &str = "/api/v1/nodes/n1";
@@ -91,6 +91,23 @@ async fn while_home_is_ill_the_others_are_asked() {
     other.stop();
     client.get(NODE).await.unwrap();
     assert_eq!(home.count(|_| true), 2);
+}
+
+#[tokio::test]
+async fn what_is_under_way_ends_when_its_server_is_left() {
+    let authority = Authority::new();
+    for protocol in ["h2", "http/1.1"] {
+        let home = Server::with(&authority, &["kubernetes"], &[protocol], |_| Answer::Never).await;
+        let node = Node::with_admin(&authority, home.address.port());
+        let hour = Duration::from_secs(3600);
+        let client = Client::new(&node.access(), Times { connect: hour, attempt: hour, total: hour });
+        let asking = client.clone();
+        let asked = tokio::spawn(async move { asking.put(NODE, &json!({})).await });
+        until("asked", || home.count(|_| true) == 1).await;
+        client.avoid_home(true);
+        let result = tokio::time::timeout(PATIENCE, asked).await.expect("an end").unwrap();
+        assert!(matches!(result, Err(Error::Unanswered(_))), "{result:?}");
+    }
 }
 
 #[tokio::test]

@@ -378,7 +378,8 @@ impl Elector {
     fn failed(&mut self, now: Time, why: &str) {
         self.failures += 1;
         self.trouble = Some(why.to_owned());
-        self.next = now + self.retry();
+        // The first failure is one server's: the next request goes to another one. After that there is nobody to hurry to.
+        self.next = now + if self.failures == 1 { READ_AGAIN } else { self.retry() };
     }
 
     /// No answer: it may have been performed, so read again; unless a watch has shown meanwhile what there is.
