@@ -11,6 +11,7 @@ pub mod host;
 pub mod hunt;
 pub mod invariants;
 pub mod kernel;
+pub mod leases;
 pub mod message;
 pub mod mistake;
 pub mod network;

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use baton_sim::explore::{Limits, explore, trio};
+use baton_sim::leases::{self, LeasePlan};
 use baton_sim::{Mistake, Plan, Report, hunt, run, run_faults, swarm};
 
 const USAGE: &str = "\
 usage: baton-sim [--seeds N] [--from SEED] [--mistake NAME] [--hunt NAME]
+       baton-sim --leases [--seeds N] [--from SEED] | --leases --seed SEED [--trace]
        baton-sim --seed SEED [--trace] [--mistake NAME] [--hunt NAME]
        baton-sim --explore DEPARTURES [--steps N] [--states N] [--mistake NAME]";
 
@@ -18,6 +20,8 @@ struct Args {
     from: u64,
     seed: Option<u64>,
     trace: bool,
+    /// Clusters whose addresses hang on Leases.
+    leases: bool,
     mistake: Option<Mistake>,
     hunt: Option<Mistake>,
     explore: Option<u32>,
@@ -31,6 +35,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
         from: 0,
         seed: None,
         trace: false,
+        leases: false,
         mistake: None,
         hunt: None,
         explore: None,
@@ -49,6 +54,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
             "--mistake" => parsed.mistake = Some(mistake(&arg, &value()?)?),
             "--hunt" => parsed.hunt = Some(mistake(&arg, &value()?)?),
             "--trace" => parsed.trace = true,
+            "--leases" => parsed.leases = true,
             other => return Err(format!("{other}: unknown")),
         }
     }
@@ -67,6 +73,7 @@ fn mistake(key: &str, name: &str) -> Result<Mistake, String> {
 
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1)) {
+        Ok(args) if args.leases => by_leases(&args),
         Ok(args) => match (args.explore, args.seed) {
             (Some(departures), _) => search(departures, &args),
             (None, Some(seed)) => one(seed, &args),
@@ -108,6 +115,20 @@ fn one(seed: u64, args: &Args) -> ExitCode {
         }
         None => ExitCode::SUCCESS,
     }
+}
+
+fn by_leases(args: &Args) -> ExitCode {
+    let seeds = args.seed.map_or(args.from..args.from.saturating_add(args.seeds), |seed| seed..seed + 1);
+    let mut failed = false;
+    for seed in seeds {
+        let report = leases::run(LeasePlan::new(seed), None, args.trace);
+        report.lines.iter().for_each(|line| println!("{line}"));
+        if let Some(violation) = report.violation {
+            println!("seed {seed}: {violation}");
+            failed = true;
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn many(args: &Args) -> ExitCode {
