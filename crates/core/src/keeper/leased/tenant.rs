@@ -61,7 +61,8 @@ impl Tenant {
             },
             (None, Hold::None) => {
                 self.dispute = Dispute::None;
-                if lead.anothers && cx.now < self.place.inherited {
+                // Before the Lease is given up, and when it is another's, nothing of a predecessor answers by it.
+                if (lead.anothers || lead.leave.is_some()) && cx.now < self.place.inherited {
                     self.place.inherited = Time::ZERO;
                     self.place.gate(cx, GateOp::Shut);
                 }
