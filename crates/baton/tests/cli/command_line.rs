@@ -233,7 +233,8 @@ fn status_says_where_it_looked() {
     let ran = baton(&["status", "--run-dir", run_dir]);
     assert_eq!(ran.code, 1);
     assert!(
-        ran.err.contains("neither `baton start` nor `baton manager` runs in this network namespace") && ran.err.contains(run_dir),
+        ran.err.contains("neither `baton start` nor `baton manager` runs in this network namespace")
+            && ran.err.contains(run_dir),
         "{ran:?}"
     );
 }
