@@ -74,6 +74,8 @@ pub struct Gates {
     guard: Duration,
     /// When the tables were last found whole.
     looked: Time,
+    /// The first of the addresses that were last asked to be guarded.
+    guarded: Option<IpAddr>,
     /// Until when `answer` is open.
     ends: BTreeMap<IpAddr, Time>,
 }
@@ -93,7 +95,14 @@ impl Gates {
     /// every operation succeeds by the clock alone.
     pub fn open(fence: bool) -> Result<Gates, Unsupported> {
         let kernel = if fence { Some(Kernel::open(None)?) } else { None };
-        Ok(Gates { kernel, tick: clock::tick(), guard: FIRST_GUARD, looked: Time::ZERO, ends: BTreeMap::new() })
+        Ok(Gates {
+            kernel,
+            tick: clock::tick(),
+            guard: FIRST_GUARD,
+            looked: Time::ZERO,
+            guarded: None,
+            ends: BTreeMap::new(),
+        })
     }
 
     /// As [`Gates::open`] with a fence, but with the tables laid out as asked, to see how older kernels do it.
@@ -168,8 +177,10 @@ impl Gates {
         self.guard = timeout;
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
         let now = clock::now();
-        // One address more, of many that come one by one.
-        let more = vips.len() == 1 && now.since(self.looked) < LOOK_AGAIN;
+        // One address more, of many that come one by one; not the same again.
+        let first = vips.first().map(|vip| vip.address);
+        let more = vips.len() == 1 && self.guarded != first && now.since(self.looked) < LOOK_AGAIN;
+        self.guarded = first;
         // Where everybody may change the tables, a guard is worth nothing unless the rules are there.
         if !kernel.owned && !more {
             if !kernel.runtime.block_on(table::intact(&kernel.connection, kernel.layout, vips)).unwrap_or(false) {

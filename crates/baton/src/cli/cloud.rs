@@ -73,7 +73,7 @@ impl FromArgMatches for CloudFlags {
         self.given = CLOUD_FLAGS
             .iter()
             .filter_map(|flag| {
-                let last = matches.get_many::<String>(flag.name)?.last()?;
+                let last = matches.get_many::<String>(flag.name)?.next_back()?;
                 Some((flag.name.to_owned(), last.clone()))
             })
             .collect();

@@ -104,14 +104,12 @@ impl Election {
         for effect in effects {
             match effect {
                 Effect::Lease { name, request, op } => self.requests.send(name, request, op),
-                Effect::Leading { name, holder, .. } => {
-                    if holder != self.holder {
-                        match holder.as_str() {
-                            "" => info!("nobody holds the Lease {name}"),
-                            holder => info!("{holder} holds the Lease {name}"),
-                        }
-                        self.holder = holder;
+                Effect::Leading { name, holder, .. } if holder != self.holder => {
+                    match holder.as_str() {
+                        "" => info!("nobody holds the Lease {name}"),
+                        holder => info!("{holder} holds the Lease {name}"),
                     }
+                    self.holder = holder;
                 }
                 Effect::Stopped => stopped = true,
                 // Without addresses and peers there is nothing else to do.

@@ -1,6 +1,5 @@
 //! What others ask: metrics and health over HTTP, status and explanations over the control socket.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -128,17 +127,15 @@ fn silent() -> Response {
 }
 
 /// Answers every connection on the control socket: one line in, one answer out.
-pub(super) fn socket(listener: UnixListener, questions: Questions) -> impl Future<Output = ()> + Send {
-    async move {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let questions = questions.clone();
-                    tokio::spawn(async move { timeout(2 * READER, answer(stream, &questions)).await });
-                }
-                // Out of descriptors, say: try again when some may be free.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+pub(super) async fn socket(listener: UnixListener, questions: Questions) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let questions = questions.clone();
+                tokio::spawn(async move { timeout(2 * READER, answer(stream, &questions)).await });
             }
+            // Out of descriptors, say: try again when some may be free.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
 }

@@ -189,6 +189,9 @@ impl Manager {
         if self.parts.warnings.contains_key("ports") {
             self.tidy_soon();
         }
+        if let Some(balancing) = &mut self.balancing {
+            balancing.proxy.revive_and_tell(&mut self.parts.warnings);
+        }
         if self.balancing.as_ref().is_some_and(|b| b.listening.iter().any(|l| l.error.is_some())) {
             self.balance();
         }

@@ -172,27 +172,10 @@ impl Planner {
 
     /// What could not be opened before is tried again.
     async fn again(&mut self) {
-        self.revive();
+        self.parts.proxy.revive_and_tell(&mut self.parts.warnings);
         self.listen_again();
         if self.http.is_none() && self.parts.settings.admin.is_some() {
             self.open_admin().await;
-        }
-    }
-
-    /// Threads of the balancer that died are replaced.
-    fn revive(&mut self) {
-        for (thread, revived) in self.parts.proxy.revive() {
-            let why = match revived {
-                Ok(()) => {
-                    self.parts.warnings.remove("proxy");
-                    error!(event = "proxy", "{thread} died, and its connections with it: replaced");
-                    continue;
-                }
-                Err(e) => format!("{thread} died and cannot be replaced: {e}"),
-            };
-            if self.parts.warnings.insert("proxy", why.clone()).as_ref() != Some(&why) {
-                error!(event = "proxy", "{why}; tried again every second");
-            }
         }
     }
 

@@ -10,6 +10,7 @@ pub mod health;
 mod http;
 mod limits;
 mod listen;
+mod revive;
 mod slots;
 mod target;
 mod tls;
@@ -145,45 +146,6 @@ impl Proxy {
             proxy.threads.push(thread);
         }
         Ok(proxy)
-    }
-
-    /// Has threads that died (a bug of ours: their connections died with them) replaced by new ones that listen where they
-    /// did. What became of each.
-    pub fn revive(&mut self) -> Vec<(String, io::Result<()>)> {
-        let dead: Vec<usize> = (0..self.threads.len()).filter(|n| self.threads[*n].is_finished()).collect();
-        let mut revived: Vec<_> = dead.into_iter().map(|n| (format!("proxy-{n}"), self.revive_worker(n))).collect();
-        if self.http.as_ref().is_some_and(Http::is_dead) {
-            revived.push(("proxy-http".to_owned(), self.revive_http()));
-        }
-        revived
-    }
-
-    fn revive_worker(&mut self, number: usize) -> io::Result<()> {
-        let open = self.listeners(BalancerKind::Tcp);
-        let sockets: Vec<_> =
-            open.map(|(open, route)| Ok((open, route, listen::join(open.bound)?))).collect::<io::Result<_>>()?;
-        let pipes = self.limits.pipes / self.threads.len().max(1);
-        let (mailbox, thread) = hire(number, pipes, self.limits.clone(), self.reports.clone())?;
-        for member in self.groups.iter().flat_map(|group| &group.members) {
-            member.target.cell(number).active.store(0, Relaxed);
-        }
-        for (open, route, fd) in sockets {
-            mailbox.post(Command::Listen { number: open.number, fd, address: open.bound, route });
-        }
-        self.mailboxes[number] = mailbox;
-        // It has said why it died.
-        let _ = std::mem::replace(&mut self.threads[number], thread).join();
-        Ok(())
-    }
-
-    fn revive_http(&mut self) -> io::Result<()> {
-        let http = Http::start(self.limits.clone(), self.reports.clone(), self.mailboxes.len())?;
-        for (open, route) in self.listeners(BalancerKind::Http) {
-            let fd = listen::join(open.bound)?;
-            http.tell(http::Command::Listen { number: open.number, fd, route });
-        }
-        self.http = Some(http);
-        Ok(())
     }
 
     /// The listeners of one kind, with where their connections go.

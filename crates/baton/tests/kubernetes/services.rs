@@ -76,11 +76,15 @@ fn remove_pods(cluster: &mut Cluster, pods: &[(usize, &str)]) {
     }
 }
 
+/// How long the cluster's own programs (the endpoint controller, kube-proxy) may take to find their API server again and
+/// catch up after a test that cut a node off.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
 /// A client of a Service that is answered.
 #[track_caller]
 pub(crate) fn served(cluster: &Cluster, address: IpAddr) {
     let client = Client::start(cluster.client(), SocketAddr::new(address, PORT), INTERVAL).expect("a client");
-    assert!(client.wait_for_answers(20, PATIENCE), "{address} is not served\n{}", cluster.words());
+    assert!(client.wait_for_answers(20, CATCH_UP), "{address} is not served\n{}", cluster.words());
 }
 
 /// Waits until no node has the address.

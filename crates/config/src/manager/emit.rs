@@ -262,6 +262,6 @@ mod tests {
             ("a", map([])),
             ("c", Yaml::List(Vec::new())),
         ]);
-        assert_eq!(value.print(), "a: {}\nb:\n- x:\n  - \"1\"\n  - z\n  y: 1\n- \"\"\nc: []\n");
+        assert_eq!(value.print(), "a: {}\nb:\n- x:\n  - \"1\"\n  - z\n  \"y\": 1\n- \"\"\nc: []\n");
     }
 }
