@@ -45,8 +45,10 @@ impl Thread {
             Effect::PutAddress { vip, valid } => {
                 // An address must not outlive its guard: without it, it would answer. The guard may have ended while this
                 // process stood still.
-                let guarded = self.guarded.get(&vip.address).is_some_and(|end| clock::now() < *end);
+                let gone = clock::now() + valid * 3 / 2;
+                let guarded = self.guarded.get(&vip.address).is_some_and(|end| gone < *end);
                 let guarded = guarded && !self.unguarded.contains_key(&vip.address);
+                self.guard = self.guard.max(valid * 2);
                 if !guarded && !self.guard(std::slice::from_ref(&vip)) {
                     return None;
                 }

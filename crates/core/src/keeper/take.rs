@@ -63,7 +63,14 @@ impl Keeper {
             }
             Event::Put(vip) => self.put(now, vip, out),
             Event::Withdraw(address) => self.withdraw(now, address, out),
-            Event::Campaign(settings) => self.leased.campaign(now, settings),
+            Event::Campaign(settings) => {
+                let before = self.guarded_for();
+                self.leased.campaign(now, settings);
+                // Addresses that came before their Lease are guarded for as long as it lets them stay, before one is put.
+                if self.guarded_for() > before {
+                    self.guard_at = self.guard_at.map(|_| now);
+                }
+            }
             Event::Resign(lease) => self.leased.resign(lease),
             Event::Yield { lease, ill } => self.leased.yields(lease, ill),
             Event::LeaseSeen { name, state } => self.leased.seen(now, name, state),

@@ -635,3 +635,42 @@ fn an_event_does_not_step_what_it_does_not_touch() {
     keeper.handle(now, Event::AddressPut(host_address(address(77))), &mut Vec::new());
     assert_eq!(keeper.leased.steps - steps, 1);
 }
+
+/// A guard that ends before the address does lets a dead node answer.
+#[test]
+fn what_is_put_is_guarded_for_longer_than_it_stays() {
+    let memory = Memory { links: vec![link(1, true)], ..Memory::default() };
+    let short = Ownership { lease: Duration::from_millis(500), ..ownership(1) };
+    let mut keeper = Keeper::new(short, memory, 1, TICK, Time(1_000_000_000));
+    let mut now = Time(1_000_000_000);
+    let mut events = VecDeque::from([Event::Put(vip(1, 1)), Event::Campaign(settings(1, 1))]);
+    let (mut guarded, mut stays) = (Time::ZERO, Time::ZERO);
+    for step in 0..100 {
+        let mut out = Vec::new();
+        keeper.handle(now, events.pop_front().unwrap_or(Event::Tick), &mut out);
+        for effect in out {
+            match effect {
+                Effect::Guard { timeout, .. } => guarded = now + timeout,
+                Effect::PutAddress { valid, .. } => {
+                    stays = now + valid;
+                    assert!(guarded > stays, "in step {step}");
+                }
+                Effect::Gate { vip, op: GateOp::Open { end } } => {
+                    events.push_back(Event::Gate { vip: vip.address, done: GateDone::Open { end } });
+                }
+                Effect::Lease { name, request, op } => {
+                    let reply = match op {
+                        LeaseOp::Get => LeaseReply::Absent,
+                        LeaseOp::Create(record) | LeaseOp::Replace { record, .. } => {
+                            LeaseReply::Stored { record, version: format!("{}", step + 1) }
+                        }
+                    };
+                    events.push_back(Event::LeaseReplied { name, request, reply });
+                }
+                _ => {}
+            }
+        }
+        now = now + WAY;
+    }
+    assert!(stays > Time::ZERO, "nothing was put");
+}
