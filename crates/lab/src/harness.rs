@@ -1,6 +1,7 @@
 //! A test harness for tests that run inside a lab: it enters the namespaces before any thread is there, which the standard harness
 //! cannot, and speaks like the standard one.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -49,7 +50,11 @@ fn run(chosen: &[&Test], all: usize, ci: bool) -> ExitCode {
     println!("\nrunning {} tests", chosen.len());
     for (name, body) in chosen {
         let took = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(body));
+        let mut result = catch_unwind(AssertUnwindSafe(body));
+        if result.as_ref().is_err_and(|panic| may_repeat(panic.as_ref())) {
+            println!("test {name} failed, and is tried once more");
+            result = catch_unwind(AssertUnwindSafe(body));
+        }
         let took = took.elapsed().as_secs_f64();
         match result {
             Ok(Ok(())) => {
@@ -77,4 +82,11 @@ fn run(chosen: &[&Test], all: usize, ci: bool) -> ExitCode {
         began.elapsed().as_secs_f64()
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What rests on time and on other programs is tried twice: machines of tests are shared. That two hosts answered is a failure
+/// whenever it is seen.
+fn may_repeat(panic: &(dyn Any + Send)) -> bool {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    !text.is_some_and(|text| text.contains("two answer"))
 }
