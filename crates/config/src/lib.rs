@@ -6,6 +6,7 @@
 mod balancers;
 mod check;
 mod compare;
+pub mod haproxy;
 pub mod keepalived;
 mod keys;
 pub mod kubeconfig;
