@@ -2,19 +2,23 @@
 //!
 //! A driver needs no knowledge of the file format. What the file says about real servers is in [`lvs`].
 
+mod address;
 pub mod lvs;
+mod track;
+
+pub use address::{Address, NextHop, Route, RouteKind, Scope};
+pub use track::{Parameters, Process, Script, Track, TrackFile, Tracks, Weight};
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
-
-use super::native::Native;
 
 /// Where something was written. Two places never make two configurations differ: a reload compares what is meant.
 #[derive(Clone, Debug, Default)]
 pub struct At {
     /// The file, as it was named.
-    pub file: String,
+    pub file: Arc<str>,
     /// Line, from one; 0: nowhere.
     pub line: u32,
     /// Column in characters, from one.
@@ -175,119 +179,6 @@ pub struct Fifo {
     pub owner: Option<User>,
     /// Started with the path as its last argument.
     pub script: Option<Command>,
-}
-
-/// What a check that goes wrong does to a priority.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weight {
-    /// 0: failed means FAULT. Above: added while good. Below: subtracted while bad.
-    pub value: i32,
-    /// Good and bad change places.
-    pub reverse: bool,
-}
-
-/// `vrrp_script`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Script {
-    /// Its name.
-    pub name: String,
-    /// What runs.
-    pub command: Command,
-    /// What that finds out, when it is recognised: answered in this process then, and not run.
-    pub native: Option<Native>,
-    /// Between two starts.
-    pub interval: Duration,
-    /// After that it has failed and is ended.
-    pub timeout: Duration,
-    /// For those that track it without a weight of their own.
-    pub weight: Weight,
-    /// Successes in a row that make it good.
-    pub rise: u32,
-    /// Failures in a row that make it bad.
-    pub fall: u32,
-    /// Bad until it was good once.
-    pub init_fail: bool,
-    /// Where it was written.
-    pub at: At,
-}
-
-/// How much of a command line is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parameters {
-    /// The name alone.
-    Any,
-    /// All parameters, exactly.
-    Exact,
-    /// The first ones, exactly.
-    Partial,
-    /// The first ones, and the last of them may go on.
-    Initial,
-}
-
-/// `vrrp_track_process`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Its name in this file.
-    pub name: String,
-    /// Name of the process as in `/proc/PID/comm`, or of its program with `full_command`.
-    pub process: String,
-    /// Parameters it must have.
-    pub args: Vec<String>,
-    /// How they are compared.
-    pub parameters: Parameters,
-    /// The command line is compared, not the name.
-    pub full_command: bool,
-    /// For those that track it without a weight of their own.
-    pub weight: Weight,
-    /// At least that many.
-    pub quorum: u32,
-    /// At most that many.
-    pub quorum_max: Option<u32>,
-    /// There for so long before it counts.
-    pub fork_delay: Duration,
-    /// Gone for so long before it counts.
-    pub terminate_delay: Duration,
-    /// Where it was written.
-    pub at: At,
-}
-
-/// `track_file`: a number in a file, times the weight.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrackFile {
-    /// Its name in this file.
-    pub name: String,
-    /// Path.
-    pub path: String,
-    /// For those that track it without a weight of their own. Value 0: any number but 0 means FAULT.
-    pub weight: Weight,
-    /// `init_file`: written at the start, and whether over what is there.
-    pub init: Option<(i64, bool)>,
-    /// Where it was written.
-    pub at: At,
-}
-
-/// Something that is tracked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Track {
-    /// Interface, script, process or file.
-    pub name: String,
-    /// What it does to the priority.
-    pub weight: Weight,
-    /// Where it was written.
-    pub at: At,
-}
-
-/// Everything that one instance or sync group tracks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tracks {
-    /// `track_interface`.
-    pub interfaces: Vec<Track>,
-    /// `track_script`: names in [`Config::scripts`].
-    pub scripts: Vec<Track>,
-    /// `track_process`: names in [`Config::processes`].
-    pub processes: Vec<Track>,
-    /// `track_file`: names in [`Config::files`].
-    pub files: Vec<Track>,
 }
 
 /// What runs when a state changes.
@@ -494,108 +385,6 @@ pub struct SyncGroup {
     pub tracking_weight: bool,
     /// What runs when the state changes.
     pub notify: Notify,
-}
-
-/// Scope of an address or route, as the kernel numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scope(pub u8);
-
-/// An address on a link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// The address.
-    pub address: IpAddr,
-    /// Prefix length; 32 or 128 unless written.
-    pub prefix: u8,
-    /// `dev`; `None`: the instance's interface (or its virtual MAC).
-    pub interface: Option<String>,
-    /// `brd`.
-    pub broadcast: Option<Ipv4Addr>,
-    /// `label`.
-    pub label: Option<String>,
-    /// `scope`.
-    pub scope: Option<Scope>,
-    /// `peer` and its prefix length.
-    pub peer: Option<(IpAddr, u8)>,
-    /// `use_vmac`.
-    pub vmac: bool,
-    /// No duplicate address detection, which is the default for virtual addresses; `-nodad` was written.
-    pub nodad: bool,
-    /// `home`.
-    pub home: bool,
-    /// `mngtmpaddr`.
-    pub mngtmpaddr: bool,
-    /// `noprefixroute`.
-    pub noprefixroute: bool,
-    /// `autojoin`.
-    pub autojoin: bool,
-    /// `no_track`: an address that another removes is not missed.
-    pub no_track: bool,
-    /// `preferred_lft`: `Some(None)` for ever, `None` not written (0 for /128).
-    pub preferred: Option<Option<u32>>,
-    /// `track_group` of a static address.
-    pub track_group: Option<String>,
-    /// Where it was written.
-    pub at: At,
-}
-
-/// What a route does with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteKind {
-    /// Sends it on.
-    Unicast,
-    /// Drops it.
-    Blackhole,
-    /// Answers unreachable.
-    Unreachable,
-    /// Answers prohibited.
-    Prohibit,
-    /// Looks in the next table.
-    Throw,
-}
-
-/// A way of a route.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NextHop {
-    /// `via`, `gw`.
-    pub gateway: Option<IpAddr>,
-    /// `dev`.
-    pub interface: Option<String>,
-    /// `weight`, from one.
-    pub weight: u8,
-    /// `onlink`.
-    pub onlink: bool,
-}
-
-/// A route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// What it does.
-    pub kind: RouteKind,
-    /// Network; 0.0.0.0/0 or ::/0 for the default route.
-    pub to: (IpAddr, u8),
-    /// `src`.
-    pub source: Option<IpAddr>,
-    /// The ways; one unless `nexthop` or `or` was written.
-    pub hops: Vec<NextHop>,
-    /// `table`, by number.
-    pub table: Option<u32>,
-    /// `metric`, `priority`, `preference`.
-    pub metric: Option<u32>,
-    /// `scope`.
-    pub scope: Option<Scope>,
-    /// `tos`, `dsfield`.
-    pub tos: Option<u8>,
-    /// `mtu` and whether it is locked.
-    pub mtu: Option<(u32, bool)>,
-    /// `advmss`.
-    pub advmss: Option<u32>,
-    /// `no_track`.
-    pub no_track: bool,
-    /// `track_group` of a static route.
-    pub track_group: Option<String>,
-    /// Where it was written.
-    pub at: At,
 }
 
 /// `track_group`.
