@@ -11,5 +11,6 @@ pub mod lease;
 pub mod services;
 pub mod settings;
 pub mod time;
+pub mod vrrp;
 
 pub use time::Time;

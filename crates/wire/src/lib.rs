@@ -5,6 +5,7 @@
 pub mod arp;
 pub mod ndp;
 pub mod peer;
+pub mod vrrp;
 
 /// A link-layer (Ethernet) address.
 pub type Mac = [u8; 6];
