@@ -90,6 +90,15 @@ struct Kernel {
     buffer: Vec<u8>,
 }
 
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> io::Error {
+        match refusal {
+            Refusal::NotFound => io::Error::from_raw_os_error(libc::ENOENT),
+            Refusal::Other(errno) => io::Error::from_raw_os_error(errno),
+        }
+    }
+}
+
 impl Gates {
     /// Opens the socket that will own the tables, and finds out how this kernel lets addresses be fenced. Without a fence
     /// every operation succeeds by the clock alone.
@@ -189,16 +198,7 @@ impl Gates {
             self.looked = now;
         }
         for chunk in vips.chunks(CHUNK) {
-            // As a rule all of them are still guarded. If not, an element of unknown state gets a fresh timeout: here it does
-            // no harm to revive one.
-            let refreshed = match kernel.guard(chunk, timeout, false) {
-                Err(Refusal::NotFound) => kernel.guard(chunk, timeout, true),
-                other => other,
-            };
-            refreshed.map_err(|refusal| match refusal {
-                Refusal::NotFound => io::Error::from_raw_os_error(libc::ENOENT),
-                Refusal::Other(errno) => io::Error::from_raw_os_error(errno),
-            })?;
+            kernel.guard(chunk, timeout)?;
         }
         Ok(())
     }
@@ -206,15 +206,15 @@ impl Gates {
     /// An address is kept no more and gone: it needs no guard. What is not guarded is no failure.
     pub fn unguard(&mut self, vip: &Vip) -> io::Result<()> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        let mut batch = kernel.batch();
         for (family, table, name, key) in table::guards(kernel.layout, vip) {
-            let mut batch = kernel.batch();
-            batch.delete(Set { family, table: &table, name }, &key);
-            match kernel.run(batch) {
-                Ok(()) | Err(Refusal::NotFound) => {}
-                Err(Refusal::Other(errno)) => return Err(io::Error::from_raw_os_error(errno)),
-            }
+            batch.clear(Set { family, table: &table, name }, &key);
         }
-        Ok(())
+        match kernel.run(batch) {
+            // Without the table there is no guard.
+            Ok(()) | Err(Refusal::NotFound) => Ok(()),
+            Err(refusal) => Err(refusal.into()),
+        }
     }
 
     /// Operates the gates of one address.
@@ -327,16 +327,10 @@ impl Gates {
     /// Idempotent: what is not there is shut.
     fn shut(&mut self, vip: &Vip, gates: &[Gate]) -> GateDone {
         let Some(kernel) = &mut self.kernel else { return GateDone::Shut };
-        for place in kernel.places(vip, gates) {
-            let mut batch = kernel.batch();
-            batch.delete(place.set(), &table::key(vip.address));
-            match kernel.run(batch) {
-                Ok(()) => {}
-                Err(Refusal::NotFound) if kernel.has_sets(vip, gates) => {}
-                Err(_) => return GateDone::Failed,
-            }
+        match kernel.shut_all(std::slice::from_ref(vip), gates) {
+            Ok(()) => GateDone::Shut,
+            Err(_) => GateDone::Failed,
         }
-        GateDone::Shut
     }
 }
 
@@ -374,14 +368,12 @@ impl Kernel {
         self.run(batch)
     }
 
-    fn guard(&mut self, vips: &[Vip], timeout: Duration, revive: bool) -> Result<(), Refusal> {
+    /// An element of unknown state gets a fresh timeout: of a guard it does no harm to revive one.
+    fn guard(&mut self, vips: &[Vip], timeout: Duration) -> Result<(), Refusal> {
         let mut batch = self.batch();
         for (family, table, name, key) in vips.iter().flat_map(|vip| table::guards(self.layout, vip)) {
             let set = Set { family, table: &table, name };
-            if revive {
-                batch.add(set, &key, timeout);
-            }
-            batch.delete(set, &key);
+            batch.clear(set, &key);
             batch.add(set, &key, timeout);
         }
         self.run(batch)

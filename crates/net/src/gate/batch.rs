@@ -35,6 +35,9 @@ const TIMEOUT: u16 = 4;
 /// `NFTA_DATA_VALUE`.
 const VALUE: u16 = 1;
 
+/// An element that is added only to be deleted lives for so long, if there were none; it is never seen.
+const CLEARED: Duration = Duration::from_millis(1);
+
 /// A set in a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Set<'a> {
@@ -71,6 +74,13 @@ impl Batch {
     /// Deletes an element. The whole batch fails if it is not there or has run out.
     pub(crate) fn delete(&mut self, set: Set<'_>, key: &[u8]) {
         self.element(NFT_MSG_DELSETELEM, NLM_F_REQUEST, set, key, None);
+    }
+
+    /// Deletes an element that may be there or not: it is added first, which nobody sees. A batch that fails instead costs
+    /// an RCU grace period, 10 ms and more (`__nf_tables_abort`).
+    pub(crate) fn clear(&mut self, set: Set<'_>, key: &[u8]) {
+        self.add(set, key, CLEARED);
+        self.delete(set, key);
     }
 
     /// The bytes to send, and what to expect back.

@@ -56,12 +56,12 @@ impl Gates {
                 Some(GateDone::Open { end })
             }
             GateOp::Drain { accept_end } => {
-                kernel.delete_all(vips, &[Gate::Answer]).ok()?;
+                kernel.shut_all(vips, &[Gate::Answer]).ok()?;
                 kernel.renew_by(vips, &[Gate::Accept], accept_end, each)?;
                 Some(GateDone::AnswerShut)
             }
             GateOp::Keep { .. } => None,
-            GateOp::Shut => kernel.delete_all(vips, &BOTH).ok().map(|()| GateDone::Shut),
+            GateOp::Shut => kernel.shut_all(vips, &BOTH).ok().map(|()| GateDone::Shut),
         }
     }
 }
@@ -108,11 +108,12 @@ impl Kernel {
         self.run(batch)
     }
 
-    fn delete_all(&mut self, vips: &[Vip], gates: &[Gate]) -> Result<(), Refusal> {
+    /// Idempotent: what is not there is shut.
+    pub(super) fn shut_all(&mut self, vips: &[Vip], gates: &[Gate]) -> Result<(), Refusal> {
         let mut batch = self.batch();
         for vip in vips {
             for place in self.places(vip, gates) {
-                batch.delete(place.set(), &table::key(vip.address));
+                batch.clear(place.set(), &table::key(vip.address));
             }
         }
         self.run(batch)
