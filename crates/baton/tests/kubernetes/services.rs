@@ -313,6 +313,8 @@ pub(crate) fn a_lost_or_cleared_lease_is_found_again() -> Result<(), Skipped> {
         let from = Instant::now();
         create(cluster, &service("web", "web", &first().to_string(), "Cluster"));
         at_the_holder(cluster, first(), (NAMESPACE, "kubevip-web"));
+        // A node that has not looked at the Lease when it is deleted cannot know that it was there.
+        std::thread::sleep(Duration::from_secs(1));
         let path = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/kubevip-web");
         cluster.api().delete(&path).expect("a removal");
         at_the_holder(cluster, first(), (NAMESPACE, "kubevip-web"));

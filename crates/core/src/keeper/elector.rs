@@ -87,6 +87,8 @@ pub(crate) struct Elector {
     /// The store's record is known, or that there is none.
     known: bool,
     seen: Option<Seen>,
+    /// A record that is gone still binds until then: somebody deleted it while its holder may answer.
+    bound: Time,
     flight: Option<Flight>,
     pub(crate) term: Option<Term>,
     /// How the next term will begin, or the last one did.
@@ -107,6 +109,7 @@ impl Elector {
             settings,
             known: false,
             seen: None,
+            bound: Time::ZERO,
             flight: None,
             term: None,
             gain: Gain::Free,
@@ -179,8 +182,8 @@ impl Elector {
         match (wish, &self.term) {
             (Wish::Leave { shut }, Some(term)) if now < term.until => shut.then_some(now),
             (Wish::Leave { .. }, _) => None,
-            // Somebody deleted it, or erased its holder.
-            (Wish::Hold, _) if self.seen.is_none() => Some(now),
+            // There is none: this node's own is made anew at once, another holder's when its time is over.
+            (Wish::Hold, _) if self.seen.is_none() => Some(self.bound),
             (Wish::Hold, Some(term)) if now < term.until && term.erased => Some(now),
             (Wish::Hold, Some(term)) if now < term.until => {
                 Some(term.renewed + self.third().saturating_sub(self.spread))
@@ -284,11 +287,14 @@ impl Elector {
             }
             (_, LeaseReply::Absent) => {
                 self.works(now);
-                self.seen = None;
-                self.known = true;
+                self.gone();
                 self.next = now + if flight.purpose == Purpose::Read { Duration::ZERO } else { AT_ONCE };
             }
-            (_, LeaseReply::Conflict | LeaseReply::Exists) => {
+            (_, reply @ (LeaseReply::Conflict | LeaseReply::Exists)) => {
+                // Whose it is will be read; should it be gone by then, it was somebody's.
+                if reply == LeaseReply::Exists && self.term.is_none() {
+                    self.bound = now + self.duration();
+                }
                 let wait = if self.until(now).is_some() { AT_ONCE } else { self.retry() / 2 };
                 self.failures += 1;
                 self.read_again(now, wait.max(READ_AGAIN * self.failures.min(10).saturating_sub(1)));
@@ -323,11 +329,19 @@ impl Elector {
             // A deletion has no version: it may be older than what this node has written since.
             None if concerns => self.read_again(now, Duration::ZERO),
             None => {
-                self.seen = None;
-                self.known = true;
+                self.gone();
                 self.next = now;
             }
         }
+    }
+
+    /// There is no record. Whoever it named may not know yet: it holds until its time is over, or writes it anew.
+    fn gone(&mut self) {
+        if self.holder() != self.settings.identity && !self.holder().is_empty() {
+            self.bound = self.taken_until();
+        }
+        self.seen = None;
+        self.known = true;
     }
 
     /// The record of the store, newer than what was known.
@@ -337,6 +351,7 @@ impl Elector {
             self.term = None;
         }
         let since = self.seen.as_ref().filter(|s| s.record == record).map_or(now, |s| s.since);
+        self.bound = Time::ZERO;
         self.seen = Some(Seen { record, version, since });
         if !self.known {
             self.known = true;
@@ -446,6 +461,51 @@ mod tests {
         // What was there before is not known.
         assert_eq!(free_at(None, Some("n2")), at(16_000));
         assert_eq!(free_at(None, None), Time::ZERO);
+    }
+
+    #[test]
+    fn a_lease_that_somebody_deletes_is_its_holders_until_its_time_is_over() {
+        let due = |follower: &Elector, ms: u64| follower.wake(at(ms), Wish::Hold);
+        let mut follower = candidate("n3");
+        follower.shown(at(0), Some((record("n1", Some("n1")), "1".into())));
+        follower.shown(at(1000), None);
+        assert_eq!(due(&follower, 1000), Some(at(15_000)));
+        // A second look tells nothing new.
+        follower.shown(at(2000), None);
+        assert_eq!(due(&follower, 2000), Some(at(15_000)));
+        // Its holder makes it anew, and releases it.
+        follower.shown(at(3000), Some((record("n1", Some("n1")), "2".into())));
+        assert_eq!(due(&follower, 3000), Some(at(18_000)));
+        follower.shown(at(4000), Some((record("", Some("")), "3".into())));
+        follower.shown(at(4500), None);
+        assert_eq!(due(&follower, 4500), Some(at(4500)));
+    }
+
+    #[test]
+    fn a_lease_that_was_there_and_is_gone_was_somebodys() {
+        let mut node = candidate("n2");
+        node.shown(at(0), None);
+        let (request, ..) = node.step(at(0), Wish::Hold).expect("a request");
+        node.replied(at(5), request, LeaseReply::Exists, TICK);
+        let again = node.wake(at(5), Wish::Hold).expect("a question");
+        let (request, op, _) = node.step(again, Wish::Hold).expect("a question");
+        assert_eq!(op, LeaseOp::Get);
+        node.replied(again, request, LeaseReply::Absent, TICK);
+        assert_eq!(node.wake(again, Wish::Hold), Some(at(15_005)));
+    }
+
+    #[test]
+    fn a_holder_makes_its_deleted_lease_anew_at_once() {
+        let mut holder = candidate("n2");
+        holder.shown(at(0), None);
+        let (request, op, _) = holder.step(at(0), Wish::Hold).expect("a request");
+        let LeaseOp::Create(own) = op else { panic!("{op:?}") };
+        holder.replied(at(5), request, LeaseReply::Stored { record: own, version: "1".into() }, TICK);
+        holder.shown(at(1000), None);
+        let (request, op, _) = holder.step(at(1000), Wish::Hold).expect("a question");
+        assert_eq!(op, LeaseOp::Get);
+        holder.replied(at(1005), request, LeaseReply::Absent, TICK);
+        assert!(matches!(holder.step(at(1005), Wish::Hold), Some((_, LeaseOp::Create(_), _))));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub enum Fault {
     Stale,
     /// Somebody writes a label on a Lease.
     Touch,
+    /// Somebody deletes a Lease.
+    Remove,
     /// A node is not fit to hold.
     Ill,
     /// Another program's candidate is stopped in good order.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use baton_core::keeper::Event;
+use baton_core::lease::LeaseName;
 
 use super::plan::{Fault, LeasePlan};
 use super::world::{Action, World};
@@ -81,9 +82,14 @@ impl World {
             Fault::Outage => self.cut.iter_mut().for_each(|cut| *cut = end.max(*cut)),
             Fault::Stale => self.stale[node] = self.stale[node].max(end),
             Fault::Touch => {
-                let index = self.rng.below(self.plan.leases.len());
-                let name = self.plan.leases[index].name.clone();
+                let name = self.some_lease();
                 if self.store.touch(&name) {
+                    self.show(&name);
+                }
+            }
+            Fault::Remove => {
+                let name = self.some_lease();
+                if self.store.remove(&name) {
                     self.show(&name);
                 }
             }
@@ -94,6 +100,11 @@ impl World {
             Fault::FollowerStops | Fault::FollowerDies | Fault::FollowerLate => self.follower_fault(fault, length),
         }
         self.wake_soon(node);
+    }
+
+    fn some_lease(&mut self) -> LeaseName {
+        let index = self.rng.below(self.plan.leases.len());
+        self.plan.leases[index].name.clone()
     }
 
     fn fit(&mut self, node: usize, ill: bool) {
@@ -283,7 +294,8 @@ fn faults(plan: LeasePlan, mistake: Option<LeaseMistake>, lines: bool) -> World 
     for id in 0..world.followers.len() {
         world.after(Duration::from_millis(10), Action::FollowerAsks(id, 0));
     }
-    let first = world.plan.duration;
+    // By then every node has looked at its Leases.
+    let first = world.plan.duration * 3 / 2;
     world.after(first, Action::Fault);
     let end = Moment(0) + world.plan.troubled;
     world.run_until(end);

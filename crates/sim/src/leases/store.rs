@@ -50,6 +50,12 @@ impl Store {
         LeaseReply::Stored { record, version: self.version.to_string() }
     }
 
+    /// Somebody deletes one. True when there was one.
+    pub(super) fn remove(&mut self, name: &LeaseName) -> bool {
+        self.version += 1;
+        self.records.remove(name).is_some()
+    }
+
     /// Somebody changes something that is no business of the election (a label): the version moves, the record stays.
     pub(super) fn touch(&mut self, name: &LeaseName) -> bool {
         self.version += 1;

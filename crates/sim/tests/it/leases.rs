@@ -74,3 +74,12 @@ fn a_release_after_the_end_of_whatever_is_there() {
 fn a_take_over_by_the_wall_clock() {
     found(LeaseMistake::WallClock, &[Fault::Touch, Fault::Crash], (0.1, 1.0));
 }
+
+/// Whoever starts just then and never saw the Lease may make it; everybody else leaves it to its holder.
+#[test]
+fn a_deleted_lease_is_no_free_one() {
+    let faults = [Fault::Remove, Fault::Remove, Fault::Cut, Fault::Pause, Fault::Ill];
+    let all = both(0..HUNTED, |seed| run_faults(LeasePlan::hunting(seed, &faults, (0.1, 1.0)), None, false));
+    let broken: Vec<_> = all.into_iter().filter_map(|r| r.violation.map(|v| (r.seed, v))).collect();
+    assert_eq!(broken, []);
+}
