@@ -119,8 +119,6 @@ pub struct Address {
     pub label: Option<Name>,
     /// `brd`.
     pub broadcast: Option<IpAddr>,
-    /// `peer`.
-    pub peer: Option<IpAddr>,
     /// `scope`, as the kernel's number (0: global).
     pub scope: u8,
 }
