@@ -5,6 +5,7 @@ mod cloud;
 mod compare;
 mod corpus;
 mod env;
+mod keepalived;
 mod lint;
 mod manager;
 mod manifests;

@@ -19,9 +19,9 @@ pub enum Service {
 /// Transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// TCP, the default.
+    /// TCP.
     Tcp,
-    /// UDP.
+    /// UDP; what keepalived takes when nothing is written.
     Udp,
     /// SCTP.
     Sctp,
