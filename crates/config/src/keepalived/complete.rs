@@ -79,14 +79,7 @@ fn one(reader: &mut Reader<'_, '_>, mut draft: Draft) -> (Instance, Lists) {
     let (preempt, preempt_delay) = preempt(findings, &draft, priority, state, strict);
     let vmac = vmac(findings, &draft, &defaults, family, strict);
     let unicast_ttl = ttl(findings, &draft);
-    let owner = priority == OWNER;
-    let accept = match draft.accept {
-        Some(true) if strict && !owner && version == Version::V2 => {
-            warn(findings, &draft, "has accept, which version 2 does not have in strict mode; it is ignored");
-            false
-        }
-        accept => accept.unwrap_or(owner || !strict),
-    };
+    let accept = accept(findings, &draft, version, priority == OWNER, strict);
     let garp = garp(findings, &draft, &defaults, strict);
     let mut notify = std::mem::take(&mut draft.notify);
     notify.priority_changes = draft.priority_changes.unwrap_or(defaults.priority_changes);
@@ -134,6 +127,17 @@ fn one(reader: &mut Reader<'_, '_>, mut draft: Draft) -> (Instance, Lists) {
         notify,
     };
     (instance, draft.lists)
+}
+
+/// Whether packets to addresses that are not our own are accepted.
+fn accept(findings: &mut Findings, draft: &Draft, version: Version, owner: bool, strict: bool) -> bool {
+    match draft.accept {
+        Some(true) if strict && !owner && version == Version::V2 => {
+            warn(findings, draft, "has accept, which version 2 does not have in strict mode; it is ignored");
+            false
+        }
+        accept => accept.unwrap_or(owner || !strict),
+    }
 }
 
 fn warn(findings: &mut Findings, draft: &Draft, what: &str) {

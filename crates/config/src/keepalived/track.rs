@@ -41,16 +41,15 @@ pub(super) fn script(reader: &mut Reader<'_, '_>, item: &Item) {
             "weight" => weight = item.weight(1, 253, findings).unwrap_or(weight),
             "rise" => rise = item.whole(1, 1..=i32::MAX as u32, findings).unwrap_or(1),
             "fall" => fall = item.whole(1, 1..=i32::MAX as u32, findings).unwrap_or(1),
-            "user" => match item.need(1, findings) {
+            "user" => {
                 // One that is not there stays: a check that cannot run fails.
-                Some(name) => {
+                if let Some(name) = item.need(1, findings) {
                     user = item.user(1);
                     if !(reader.host.user)(name) {
                         item.bad(1, findings, "is no user of this host: the check fails", "a user that is there");
                     }
                 }
-                None => {}
-            },
+            }
             "init_fail" => init_fail = true,
             _ => {}
         }
