@@ -1,7 +1,7 @@
 //! Writes: an edit is read, changed and replaced under its `resourceVersion`, on the untyped object, again and again until
 //! it is done. One queue for all, every object in it once, so a busy one never starves the others.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub type Edit = Box<dyn FnMut(&mut Value) -> Changed + Send>;
 pub struct Written {
     /// The object.
     pub object: ObjectRef,
-    /// Of the object itself, or of this subresource.
+    /// The subresource that was written last, or could not be; `None`: the object itself.
     pub subresource: Option<&'static str>,
     /// Whether it had to be changed, or why that cannot be done. What passes is not told but tried again.
     pub result: Result<Changed, Error>,
@@ -58,25 +58,22 @@ struct Queue {
     wake: Notify,
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    object: ObjectRef,
-    subresource: Option<&'static str>,
-}
+/// Edits of one object, by subresource (the object itself comes first) and purpose: a newer edit for the same purpose takes
+/// the place of the older.
+type Edits = BTreeMap<(Option<&'static str>, &'static str), Edit>;
 
 #[derive(Default)]
 struct Waiting {
     /// In the order in which they came.
-    ready: VecDeque<Key>,
+    ready: VecDeque<ObjectRef>,
     /// What was tried and failed, until its time comes.
-    later: BTreeMap<(Instant, Key), ()>,
-    edits: BTreeMap<Key, Entry>,
+    later: BTreeSet<(Instant, ObjectRef)>,
+    edits: BTreeMap<ObjectRef, Entry>,
 }
 
 #[derive(Default)]
 struct Entry {
-    /// By purpose: a newer edit for the same purpose takes the place of the older.
-    edits: BTreeMap<&'static str, Edit>,
+    edits: Edits,
     backoff: Backoff,
     /// It is in `ready` or `later`, or being worked on (and then its edits are taken out).
     queued: bool,
@@ -101,19 +98,18 @@ impl Writer {
         purpose: &'static str,
         edit: impl FnMut(&mut Value) -> Changed + Send + 'static,
     ) {
-        let key = Key { object, subresource };
         let mut waiting = self.0.lock();
-        let entry = waiting.edits.entry(key.clone()).or_default();
-        entry.edits.insert(purpose, Box::new(edit));
+        let entry = waiting.edits.entry(object.clone()).or_default();
+        entry.edits.insert((subresource, purpose), Box::new(edit));
         if !entry.queued {
             entry.queued = true;
-            waiting.ready.push_back(key);
+            waiting.ready.push_back(object);
         }
         drop(waiting);
         self.0.wake.notify_one();
     }
 
-    /// Edits that are not done.
+    /// Objects whose edits are not done.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.lock().edits.len()
@@ -134,8 +130,10 @@ struct Work {
 
 /// What a worker takes, and gives back if it is not done.
 struct Job {
-    key: Key,
-    edits: BTreeMap<&'static str, Edit>,
+    object: ObjectRef,
+    edits: Edits,
+    /// What was written last, or could not be.
+    subresource: Option<&'static str>,
 }
 
 impl Work {
@@ -177,19 +175,19 @@ impl Work {
     /// The next job, or when there will be one.
     fn next(&self, now: Instant) -> (Option<Job>, Option<Instant>) {
         let mut waiting = self.queue.lock();
-        while waiting.later.first_key_value().is_some_and(|((at, _), ())| *at <= now) {
-            if let Some(((_, key), ())) = waiting.later.pop_first() {
-                waiting.ready.push_back(key);
+        while waiting.later.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, object)) = waiting.later.pop_first() {
+                waiting.ready.push_back(object);
             }
         }
-        let until = waiting.later.first_key_value().map(|((at, _), ())| *at);
-        let Some(key) = waiting.ready.pop_front() else { return (None, until) };
-        let edits = waiting.edits.get_mut(&key).map(|entry| std::mem::take(&mut entry.edits)).unwrap_or_default();
-        (Some(Job { key, edits }), until)
+        let until = waiting.later.first().map(|(at, _)| *at);
+        let Some(object) = waiting.ready.pop_front() else { return (None, until) };
+        let edits = waiting.edits.get_mut(&object).map(|entry| std::mem::take(&mut entry.edits)).unwrap_or_default();
+        (Some(Job { object, edits, subresource: None }), until)
     }
 
     async fn done(&self, job: Job, result: Result<Changed, Error>) {
-        let Job { key, edits } = job;
+        let Job { object, edits, subresource } = job;
         let again = match &result {
             Err(error @ Error::Conflict(_)) => Some(error),
             Err(error) if error.is_passing() => Some(error),
@@ -197,49 +195,70 @@ impl Work {
         };
         {
             let mut waiting = self.queue.lock();
-            let Some(entry) = waiting.edits.get_mut(&key) else { return };
+            let Some(entry) = waiting.edits.get_mut(&object) else { return };
             if let Some(error) = again {
                 for (purpose, edit) in edits {
                     entry.edits.entry(purpose).or_insert(edit);
                 }
                 let at = Instant::now() + entry.backoff.after(error);
-                waiting.later.insert((at, key), ());
+                waiting.later.insert((at, object));
                 return;
             }
             entry.backoff.reset();
             if entry.edits.is_empty() {
-                waiting.edits.remove(&key);
+                waiting.edits.remove(&object);
             } else {
-                waiting.ready.push_back(key.clone());
+                waiting.ready.push_back(object.clone());
             }
         }
         // A reader that is gone ends the loop.
-        let _ = self.sender.send(Written { object: key.object, subresource: key.subresource, result }).await;
+        let _ = self.sender.send(Written { object, subresource, result }).await;
     }
 }
 
 async fn perform(client: &Client, mut job: Job) -> (Job, Result<Changed, Error>) {
     let mut conflicts = 0;
+    let mut read = Read::Cached;
     let result = loop {
-        match once(client, &mut job).await {
+        match once(client, &mut job, read).await {
             Err(Error::Conflict(_)) if conflicts < CONFLICTS => conflicts += 1,
+            // What a cache shows as done may have been undone since, and what it does not show may be new.
+            Ok(Changed::No) | Err(Error::Absent(_)) if read == Read::Cached => {}
             result => break result,
         }
+        read = Read::Latest;
     };
     (job, result)
 }
 
-async fn once(client: &Client, job: &mut Job) -> Result<Changed, Error> {
-    let path = job.key.object.path();
-    let mut object = client.get(&path).await?;
-    let mut changed = Changed::No;
-    for edit in job.edits.values_mut() {
-        if edit(&mut object) == Changed::Yes {
-            changed = Changed::Yes;
+/// Where an object is read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// The server's memory, which may be behind. What is written on top of an older object is a conflict.
+    Cached,
+    /// Its store.
+    Latest,
+}
+
+/// Reads the object once, and writes what is to be changed: itself, then its subresources on what the server answered.
+async fn once(client: &Client, job: &mut Job, read: Read) -> Result<Changed, Error> {
+    let path = job.object.path();
+    let mut object = match read {
+        Read::Cached => client.get(&format!("{path}?resourceVersion=0")).await?,
+        Read::Latest => client.get(&path).await?,
+    };
+    let mut written = Changed::No;
+    let mut edits = job.edits.iter_mut().peekable();
+    while let Some(((subresource, _), edit)) = edits.next() {
+        let mut changed = edit(&mut object) == Changed::Yes;
+        while let Some((_, edit)) = edits.next_if(|((other, _), _)| other == subresource) {
+            changed |= edit(&mut object) == Changed::Yes;
+        }
+        if changed {
+            job.subresource = *subresource;
+            object = client.put(&job.object.subresource(*subresource), &object).await?;
+            written = Changed::Yes;
         }
     }
-    if changed == Changed::Yes {
-        client.put(&job.key.object.subresource(job.key.subresource), &object).await?;
-    }
-    Ok(changed)
+    Ok(written)
 }

@@ -126,3 +126,28 @@ async fn a_busy_object_does_not_starve_the_others_and_only_its_last_edit_counts(
     assert_eq!(store.get(&path("busy"))["metadata"]["annotations"]["host"], json!("n1"));
     assert_eq!((last.load(SeqCst), server.count(|ask| ask.method == "PUT")), (999, 51));
 }
+
+#[tokio::test]
+async fn an_object_and_its_status_are_read_once_and_a_cache_is_not_believed() {
+    let store = Store::default();
+    store.put(&path("a"), json!({"metadata": {"name": "a"}}));
+    let objects = store.clone();
+    let (writer, mut results, server, _node) = serving(&Authority::new(), move |ask| {
+        // A memory that is behind: it shows the wish as fulfilled.
+        if ask.method == "GET" && ask.query.contains_key("resourceVersion") && ask.path == path("behind") {
+            let old = json!({"metadata": {"name": "behind", "annotations": {"host": "n1"}, "resourceVersion": "1"}});
+            return Answer::Json(200, old);
+        }
+        objects.answer(ask)
+    })
+    .await;
+    writer.edit(object("a"), Some("status"), "ingress", annotate("n2"));
+    writer.edit(object("a"), None, "host", annotate("n1"));
+    assert_eq!(next(&mut results).await.result, Ok(Changed::Yes));
+    let methods = |path: &str| server.count(|ask| ask.method == "GET" && ask.path == path);
+    assert_eq!((methods(&path("a")), server.count(|ask| ask.method == "PUT")), (1, 2));
+    store.put(&path("behind"), json!({"metadata": {"name": "behind"}}));
+    writer.edit(object("behind"), None, "host", annotate("n1"));
+    assert_eq!(next(&mut results).await.result, Ok(Changed::Yes));
+    assert_eq!(store.get(&path("behind"))["metadata"]["annotations"]["host"], json!("n1"));
+}
