@@ -31,6 +31,11 @@ fn the_reference_of_the_managers_settings_is_current() {
     check_generated("docs/manager.md", &baton_config::manager::settings_reference());
 }
 
+#[test]
+fn the_reference_of_keepalived_conf_is_current() {
+    check_generated("docs/keepalived-conf.md", &baton_config::keepalived::reference());
+}
+
 /// The host that the examples are for.
 fn host() -> HostFacts {
     let address = |text: &str, prefix| HostAddress {

@@ -4,7 +4,7 @@ use super::finding::{Findings, Kind};
 use super::fix::Edit;
 use super::instance::Draft;
 use super::keywords::Block;
-use super::model::{At, Password, Version};
+use super::model::{At, Password, State, Version};
 use super::read::Reader;
 use super::tree::Item;
 
@@ -100,6 +100,9 @@ pub(super) fn password(findings: &mut Findings, draft: &mut Draft, version: Vers
         return None;
     };
     if matches!(auth, AuthType::Ah(_)) {
+        if draft.state == Some(State::Master) && draft.priority != Some(255) {
+            say("has state MASTER, which AH does not go with; it is ignored");
+        }
         let what = "asks for auth_type AH, which is not done; adverts without it would be refused by the other routers";
         findings.put(Kind::Refused, &at, &draft.name, what, "", "auth_type PASS on all of them");
         return None;

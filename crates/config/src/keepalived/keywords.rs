@@ -153,6 +153,9 @@ pub(super) const KEYWORDS: &[(Block, &[Keyword])] = &[
     (Block::Ssl, lvs::SSL),
 ];
 
+/// Keywords of all checks over the network.
+pub(super) const NETWORK: &[Keyword] = lvs::NETWORK;
+
 /// What a word at the beginning of a line is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found {

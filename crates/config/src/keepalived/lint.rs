@@ -28,13 +28,14 @@ pub const LINTS: &[Lint] = &[
         "weight-not-fault",
         "A check takes a few points of the priority instead of the address. Whether anything moves depends on the \
          priorities of the others, and on none of them having nopreempt.",
-        "takes `weight` away: a failed check is a fault, and the address moves at once",
+        "takes `weight` away: a failed check is a fault, and the address moves at once (and where all hosts fail, nobody \
+         has it)",
     ),
     lint(
         "weight-nopreempt",
         "A router with nopreempt keeps off a master of lower priority, so a weight that lowers the master's priority \
          moves nothing: only a fault does.",
-        "takes `weight` away",
+        "takes `weight` away, where there is one",
     ),
     lint(
         "slow-check",
@@ -95,10 +96,16 @@ pub(super) fn all(reader: &mut Reader<'_, '_>) {
 
 fn one(reader: &mut Reader<'_, '_>, instance: &Instance) {
     let name = instance.name.as_str();
-    for track in &instance.tracks.scripts {
-        if track.weight.value != 0 {
-            weighted(reader, instance, track);
+    // Several weights are a policy: which of them should win is their author's to say.
+    let mut weights = instance.tracks.scripts.iter().filter(|track| track.weight.value != 0);
+    match (weights.next(), weights.next()) {
+        (Some(track), None) => weighted(reader, instance, track),
+        (Some(first), Some(second)) if !instance.preempt => {
+            for track in [first, second].into_iter().chain(weights) {
+                reader.findings.lint("weight-nopreempt", &track.at, name, &nopreempt(&track.name), "no weight");
+            }
         }
+        _ => {}
     }
     for track in instance.tracks.interfaces.iter().chain(&instance.tracks.processes) {
         if track.weight.value != 0 && !instance.preempt {
