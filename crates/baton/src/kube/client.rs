@@ -286,10 +286,7 @@ impl Client {
                 self.leave(connection, !again);
                 again
             }
-            Error::Server(_) => {
-                self.turn_from(connection);
-                call.is_read()
-            }
+            Error::Server(_) => self.turn_from(connection) && call.is_read(),
             _ => false,
         };
         Attempt::Failed { error, again }
@@ -431,14 +428,17 @@ impl Client {
     }
 
     /// Sends what comes next to another server; what is being read from this one goes on. A server that is new to us is
-    /// heard a second time, so that an answer which all of them would give does not chase us around.
-    fn turn_from(&self, connection: &Arc<Connection>) {
+    /// heard a second time, so that an answer which all of them would give does not chase us around: `false`, and whoever
+    /// asks waits before that.
+    fn turn_from(&self, connection: &Arc<Connection>) -> bool {
         let mut state = self.state();
         let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection));
         if is_current && connection.since.elapsed() > SETTLED {
             state.current = None;
             state.failed = Some(connection.server.authority());
+            return true;
         }
+        !is_current
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

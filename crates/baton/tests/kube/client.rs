@@ -131,6 +131,18 @@ async fn a_server_that_fails_is_left_once_it_was_in_use() {
 }
 
 #[tokio::test]
+async fn servers_that_all_fail_are_not_asked_again_and_again() {
+    let authority = Authority::new();
+    let fail = |_: &Ask| status(500, "", "etcdserver: request timed out");
+    let [home, other] = [Server::start(&authority, fail).await, Server::start(&authority, fail).await];
+    let (client, _access, _node) = client(&authority, &[&home, &other]);
+    client.get(NODE).await.unwrap_err();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    client.get(NODE).await.unwrap_err();
+    assert_eq!((home.count(|_| true), other.count(|_| true)), (2, 1));
+}
+
+#[tokio::test]
 async fn servers_that_hang_do_not_hide_the_one_that_answers() {
     let authority = Authority::new();
     // They take connections, which is the kernel's doing, and say nothing.
