@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use baton_core::strconv::parse_bool;
+
 use crate::keys::Shape;
 use crate::tree::Value;
 
@@ -98,8 +100,7 @@ pub(crate) fn duration(d: Duration) -> String {
 
 fn bool(text: &str, style: Style) -> Option<bool> {
     match (style, text) {
-        (Style::Outside, "1" | "t" | "T" | "true" | "True" | "TRUE") => Some(true),
-        (Style::Outside, "0" | "f" | "F" | "false" | "False" | "FALSE") => Some(false),
+        (Style::Outside, _) => parse_bool(text),
         (Style::Plain, "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "y" | "Y" | "on" | "On" | "ON") => Some(true),
         (Style::Plain, "false" | "False" | "FALSE" | "no" | "No" | "NO" | "n" | "N" | "off" | "Off" | "OFF") => {
             Some(false)

@@ -10,6 +10,7 @@ pub mod keeper;
 pub mod lease;
 pub mod services;
 pub mod settings;
+pub mod strconv;
 pub mod time;
 pub mod vrrp;
 

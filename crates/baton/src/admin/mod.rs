@@ -1,6 +1,7 @@
 //! What the daemon shows of itself: the status document, the control socket, metrics and probes.
 
 pub mod document;
+pub(crate) mod exposition;
 pub mod http;
 pub mod metrics;
 pub mod socket;

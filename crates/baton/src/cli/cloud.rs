@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use baton_config::manager::{CLOUD_FLAGS, IMAGE, cloud, cloud_manifest};
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Command, Parser, Subcommand};
 
 use super::args::LogFormat;
+use super::cobra::{argument, flags_of_a_table};
 use super::load;
 use super::manager::level;
 use super::output::{FAILED, REFUSED, complain, print};
@@ -36,48 +37,26 @@ struct Original {
     flags: CloudFlags,
 }
 
-fn declare(mut command: Command) -> Command {
-    for flag in CLOUD_FLAGS {
-        let mut arg = Arg::new(flag.name).long(flag.name).action(ArgAction::Append).help(flag.about);
-        arg = if flag.boolean {
-            arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL")
-        } else {
-            arg.value_name("VALUE").allow_hyphen_values(true)
-        };
-        if let Some(short) = flag.short {
-            arg = arg.short(short);
+flags_of_a_table!(CloudFlags);
+
+impl CloudFlags {
+    fn declare(mut command: Command) -> Command {
+        for flag in CLOUD_FLAGS {
+            let mut arg = argument(flag.name, flag.boolean).help(flag.about);
+            if let Some(short) = flag.short {
+                arg = arg.short(short);
+            }
+            command = command.arg(arg.hide(flag.about.is_empty()));
         }
-        command = command.arg(arg.hide(flag.about.is_empty()));
-    }
-    command
-}
-
-impl Args for CloudFlags {
-    fn augment_args(command: Command) -> Command {
-        declare(command)
+        command
     }
 
-    fn augment_args_for_update(command: Command) -> Command {
-        declare(command)
-    }
-}
-
-impl FromArgMatches for CloudFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<CloudFlags, Error> {
-        let mut flags = CloudFlags::default();
-        flags.update_from_arg_matches(matches)?;
-        Ok(flags)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
-        self.given = CLOUD_FLAGS
-            .iter()
-            .filter_map(|flag| {
-                let last = matches.get_many::<String>(flag.name)?.next_back()?;
-                Some((flag.name.to_owned(), last.clone()))
-            })
-            .collect();
-        Ok(())
+    fn given(matches: &ArgMatches) -> CloudFlags {
+        let given = CLOUD_FLAGS.iter().filter_map(|flag| {
+            let last = matches.get_many::<String>(flag.name)?.next_back()?;
+            Some((flag.name.to_owned(), last.clone()))
+        });
+        CloudFlags { given: given.collect() }
     }
 }
 

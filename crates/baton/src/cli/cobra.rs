@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use baton_config::manager::{GONE, SETTINGS};
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use baton_core::strconv::parse_bool;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// Commands that are groups of others.
 const GROUPS: [&str; 3] = ["manifest", "kubeadm", "sample"];
@@ -76,11 +77,7 @@ fn is_short(flag: &str, short: Option<char>) -> bool {
 /// # Errors
 /// It is none.
 pub fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
-        "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
-    }
+    parse_bool(text).ok_or_else(|| "expected true or false".to_owned())
 }
 
 /// kube-vip 1.x's flags, as text: they are declared from the table in `baton-config`, and checked there too, so that
@@ -91,9 +88,9 @@ pub struct ManagerFlags {
     pub given: Vec<(String, String)>,
 }
 
-/// An argument for a flag of the tables.
-fn argument(name: &'static str, boolean: bool, hidden: bool) -> Arg {
-    let arg = Arg::new(name).long(name).action(ArgAction::Append).hide(hidden);
+/// An argument as Go's flags have it: `--arp`, `--arp=false`, never `--arp false`; given again, it goes on.
+pub(super) fn argument(name: &'static str, boolean: bool) -> Arg {
+    let arg = Arg::new(name).long(name).action(ArgAction::Append);
     if boolean {
         arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL")
     } else {
@@ -101,58 +98,69 @@ fn argument(name: &'static str, boolean: bool, hidden: bool) -> Arg {
     }
 }
 
-fn declare(mut command: Command) -> Command {
-    let mut taken: Vec<String> = command.get_arguments().filter_map(|a| a.get_long().map(str::to_owned)).collect();
-    for setting in SETTINGS.iter().filter(|setting| !setting.flag.is_empty()) {
-        let mut arg = argument(setting.flag, setting.boolean(), setting.hidden());
-        let default = if setting.default.is_empty() || setting.boolean() {
-            String::new()
-        } else {
-            format!(" [default: {}]", setting.default)
-        };
-        arg = arg.help(format!("{}{default}", setting.about));
-        if let Some(short) = setting.short {
-            arg = arg.short(short);
+/// Has clap take a type's flags out of a table: `declare` adds them to a command, `given` reads what was given.
+macro_rules! flags_of_a_table {
+    ($type:ty) => {
+        impl clap::Args for $type {
+            fn augment_args(command: clap::Command) -> clap::Command {
+                <$type>::declare(command)
+            }
+
+            fn augment_args_for_update(command: clap::Command) -> clap::Command {
+                <$type>::declare(command)
+            }
         }
-        taken.push(setting.flag.to_owned());
-        command = command.arg(arg);
-    }
-    for gone in GONE.iter().filter(|gone| !taken.iter().any(|name| name == gone.flag)) {
-        command = command.arg(argument(gone.flag, gone.boolean, true).help("Without effect"));
-    }
-    command
+
+        impl clap::FromArgMatches for $type {
+            fn from_arg_matches(matches: &clap::ArgMatches) -> Result<$type, clap::Error> {
+                Ok(<$type>::given(matches))
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+                *self = <$type>::given(matches);
+                Ok(())
+            }
+        }
+    };
 }
+pub(super) use flags_of_a_table;
 
-impl Args for ManagerFlags {
-    fn augment_args(command: Command) -> Command {
-        declare(command)
+flags_of_a_table!(ManagerFlags);
+
+impl ManagerFlags {
+    fn declare(mut command: Command) -> Command {
+        let mut taken: Vec<String> = command.get_arguments().filter_map(|a| a.get_long().map(str::to_owned)).collect();
+        for setting in SETTINGS.iter().filter(|setting| !setting.flag.is_empty()) {
+            let mut arg = argument(setting.flag, setting.boolean()).hide(setting.hidden());
+            let default = if setting.default.is_empty() || setting.boolean() {
+                String::new()
+            } else {
+                format!(" [default: {}]", setting.default)
+            };
+            arg = arg.help(format!("{}{default}", setting.about));
+            if let Some(short) = setting.short {
+                arg = arg.short(short);
+            }
+            taken.push(setting.flag.to_owned());
+            command = command.arg(arg);
+        }
+        for gone in GONE.iter().filter(|gone| !taken.iter().any(|name| name == gone.flag)) {
+            command = command.arg(argument(gone.flag, gone.boolean).hide(true).help("Without effect"));
+        }
+        command
     }
 
-    fn augment_args_for_update(command: Command) -> Command {
-        declare(command)
-    }
-}
-
-impl FromArgMatches for ManagerFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<ManagerFlags, Error> {
-        let mut flags = ManagerFlags::default();
-        flags.update_from_arg_matches(matches)?;
-        Ok(flags)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+    fn given(matches: &ArgMatches) -> ManagerFlags {
         let known = SETTINGS.iter().filter(|s| !s.flag.is_empty()).map(|s| (s.flag, s.list()));
         let names = known.chain(GONE.iter().map(|gone| (gone.flag, false)));
-        self.given = names
-            .filter_map(|(name, list)| {
-                // A command's own flag of the same name is of another type.
-                let values = matches.try_get_many::<String>(name).ok()??;
-                let values: Vec<&str> = values.map(String::as_str).collect();
-                let value = if list { values.join(",") } else { (*values.last()?).to_owned() };
-                Some((name.to_owned(), value))
-            })
-            .collect();
-        Ok(())
+        let given = names.filter_map(|(name, list)| {
+            // A command's own flag of the same name is of another type.
+            let values = matches.try_get_many::<String>(name).ok()??;
+            let values: Vec<&str> = values.map(String::as_str).collect();
+            let value = if list { values.join(",") } else { (*values.last()?).to_owned() };
+            Some((name.to_owned(), value))
+        });
+        ManagerFlags { given: given.collect() }
     }
 }
 

@@ -2,7 +2,9 @@
 //! are the ones of the file's keys, and all problems are to be told at once.
 
 use baton_config::FLAGS;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::cobra::{argument, flags_of_a_table};
 
 /// What was given.
 #[derive(Clone, Debug, Default)]
@@ -16,53 +18,29 @@ pub struct Flags {
 /// Flags that are lists: given more than once, they add up.
 const LISTS: [&str; 2] = ["remotePeers", "lbBackends"];
 
-fn declare(command: Command) -> Command {
-    let config = Arg::new("config").short('c').long("config").value_name("FILE").help("Configuration file");
-    let mut command = command.arg(config.action(ArgAction::Set));
-    for flag in FLAGS {
-        let mut arg = Arg::new(flag.name).long(flag.name).action(ArgAction::Append).help(flag.about);
-        if flag.boolean {
-            // As Go's flags have it: `--arp`, `--arp=false`, never `--arp false`.
-            arg = arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL");
-        } else {
-            arg = arg.value_name("VALUE");
+flags_of_a_table!(Flags);
+
+impl Flags {
+    fn declare(command: Command) -> Command {
+        let config = Arg::new("config").short('c').long("config").value_name("FILE").help("Configuration file");
+        let mut command = command.arg(config.action(ArgAction::Set));
+        for flag in FLAGS {
+            let mut arg = argument(flag.name, flag.boolean).help(flag.about);
+            if flag.name == "disableVIP" {
+                arg = arg.short('d');
+            }
+            command = command.arg(arg.hide(flag.about == "Without effect"));
         }
-        if flag.name == "disableVIP" {
-            arg = arg.short('d');
-        }
-        command = command.arg(arg.hide(flag.about == "Without effect"));
-    }
-    command
-}
-
-impl Args for Flags {
-    fn augment_args(command: Command) -> Command {
-        declare(command)
+        command
     }
 
-    fn augment_args_for_update(command: Command) -> Command {
-        declare(command)
-    }
-}
-
-impl FromArgMatches for Flags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Flags, Error> {
-        let mut flags = Flags::default();
-        flags.update_from_arg_matches(matches)?;
-        Ok(flags)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
-        self.config = matches.get_one::<String>("config").cloned();
-        self.given = FLAGS
-            .iter()
-            .filter_map(|flag| {
-                let values: Vec<&str> = matches.get_many::<String>(flag.name)?.map(String::as_str).collect();
-                let value = if LISTS.contains(&flag.name) { values.join(",") } else { (*values.last()?).to_owned() };
-                Some((flag.name.to_owned(), value))
-            })
-            .collect();
-        Ok(())
+    fn given(matches: &ArgMatches) -> Flags {
+        let given = FLAGS.iter().filter_map(|flag| {
+            let values: Vec<&str> = matches.get_many::<String>(flag.name)?.map(String::as_str).collect();
+            let value = if LISTS.contains(&flag.name) { values.join(",") } else { (*values.last()?).to_owned() };
+            Some((flag.name.to_owned(), value))
+        });
+        Flags { config: matches.get_one::<String>("config").cloned(), given: given.collect() }
     }
 }
 

@@ -25,9 +25,29 @@ const PARALLEL: usize = 8;
 /// First and last wait before a write that failed is tried again; doubled in between.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
+/// What an allocator knows; nothing while it does not lead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// This process gives out addresses now.
+    pub leads: bool,
+    /// Services, balancers or not.
+    pub services: usize,
+    /// Addresses in use.
+    pub addresses: usize,
+    /// Services that wait for an address.
+    pub waiting: usize,
+}
+
 /// Gives out addresses whenever and as long as `until` lies ahead. Ends with its sender.
-pub async fn serve(client: Client, recorder: Recorder, pools: Pools, mut until: watch::Receiver<Option<Time>>) {
+pub async fn serve(
+    client: Client,
+    recorder: Recorder,
+    pools: Pools,
+    mut until: watch::Receiver<Option<Time>>,
+    counts: watch::Sender<Counts>,
+) {
     loop {
+        counts.send_replace(Counts::default());
         let term = until.clone();
         if until.wait_for(|until| left(*until) > Duration::ZERO).await.is_err() {
             return;
@@ -35,7 +55,7 @@ pub async fn serve(client: Client, recorder: Recorder, pools: Pools, mut until: 
         tokio::select! {
             // What is under way stops with it: dropped requests are not sent.
             gone = over(&mut until) => if gone { return },
-            () = Allocator::new(&client, &recorder, &pools, term).run() => {}
+            () = Allocator::new(&client, &recorder, &pools, term).run(&counts) => {}
         }
     }
 }
@@ -90,13 +110,15 @@ impl Allocator<'_> {
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, counts: &watch::Sender<Counts>) {
         let map = ObjectRef::new(CONFIG_MAPS, &self.pools.namespace, &self.pools.config_map);
         info!("giving out addresses by ConfigMap {}/{}", self.pools.namespace, self.pools.config_map);
         let mut services: mpsc::Receiver<Change<Seen>> = watch_api(self.client.clone(), Selection::all(SERVICES));
         let mut maps: mpsc::Receiver<Change<objects::Pools>> = watch_api(self.client.clone(), Selection::one(&map));
         loop {
             self.begin();
+            let known = self.ledger.counts();
+            counts.send_replace(Counts { leads: true, services: known.0, addresses: known.1, waiting: known.2 });
             let again = self.later.values().filter_map(|(at, _)| *at).min();
             let rest = async {
                 match again {
@@ -151,13 +173,13 @@ impl Allocator<'_> {
         if data.is_none() && self.rules.is_none() {
             self.create(object).await;
         }
-        let rules = Rules::read(data.and_then(|map| map.data).unwrap_or_default());
-        if self.rules.replace(rules.clone()).as_ref() == Some(&rules) {
+        let map = data.unwrap_or_default();
+        let rules = Rules::read(map.data.unwrap_or_default());
+        let before = self.rules.replace(rules.clone());
+        if before.as_ref() == Some(&rules) {
             return;
         }
-        for complaint in rules.complaints() {
-            warn!("ConfigMap {}/{}: {complaint}", self.pools.namespace, self.pools.config_map);
-        }
+        self.reports.pools(self.pools, &map.metadata.uid, before.is_some(), &rules.complaints());
         self.ledger.configure(rules);
     }
 

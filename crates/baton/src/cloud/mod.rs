@@ -6,10 +6,13 @@
 
 mod allocator;
 mod election;
+mod face;
 mod objects;
 mod reports;
 mod start;
 mod write;
 
-pub use allocator::serve;
+pub use allocator::{Counts, serve};
+pub(crate) use face::metrics;
+pub use reports::recorder;
 pub use start::run;

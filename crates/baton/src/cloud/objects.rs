@@ -24,10 +24,18 @@ const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
 pub(super) struct Seen(pub(super) Service);
 
 /// The ConfigMap out of a watch.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Pools {
-    #[serde(default)]
+    pub(super) metadata: PoolsMeta,
     pub(super) data: Option<BTreeMap<String, String>>,
+}
+
+/// Which ConfigMap of that name it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PoolsMeta {
+    pub(super) uid: String,
 }
 
 #[derive(Deserialize)]

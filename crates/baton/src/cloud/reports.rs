@@ -1,11 +1,24 @@
-//! What is told about a Service's addresses: Events as the upstream service controllers write them, and log lines.
+//! What is told about a Service's addresses: Events as the upstream service controllers write them, and log lines; and
+//! about the pools.
 
 use std::collections::BTreeMap;
 
+use baton_config::manager::Pools;
 use baton_core::ipam::{Change, Key, Why};
 use tracing::{info, warn};
 
+use crate::kube::Client;
 use crate::kube::events::{Involved, Recorder, Severity};
+
+/// What upstream's controllers call themselves in Events.
+const CONTROLLER: &str = "service-controller";
+/// That of Services with a class.
+const CLASS_CONTROLLER: &str = "service-lbc-controller";
+
+/// A recorder that speaks as the upstream controller for these Services does.
+pub fn recorder(client: Client, pools: &Pools, host: &str) -> Recorder {
+    Recorder::start(client, if pools.class.is_some() { CLASS_CONTROLLER } else { CONTROLLER }, host)
+}
 
 /// Who tells, and what was told last.
 pub(super) struct Reports {
@@ -24,7 +37,7 @@ impl Reports {
     /// A change is about to be written.
     pub(super) fn begun(&self, change: &Change) {
         match change.why {
-            Why::Allocated | Why::Adopted | Why::Marked | Why::Moved => {
+            Why::Allocated | Why::Adopted | Why::Marked | Why::Moved | Why::Families => {
                 self.normal(change, "EnsuringLoadBalancer", "Ensuring load balancer");
             }
             Why::Deleted | Why::Released if !self.with_class => {
@@ -43,11 +56,12 @@ impl Reports {
             Why::Adopted => info!("service {key} asks for {addresses} in spec.loadBalancerIP: annotated"),
             Why::Marked => info!("service {key} has its addresses: marked"),
             Why::Moved => info!("service {key} moves to {addresses}: its ports collide on the address it shared"),
+            Why::Families => info!("service {key} has {addresses} now: its IP families have changed"),
             Why::Released => info!("service {key} is no load balancer any more: its addresses are free"),
             Why::Deleted => info!("service {key} is being deleted: its addresses are given back"),
         }
         match change.why {
-            Why::Allocated | Why::Adopted | Why::Marked | Why::Moved => {
+            Why::Allocated | Why::Adopted | Why::Marked | Why::Moved | Why::Families => {
                 self.normal(change, "EnsuredLoadBalancer", "Ensured load balancer");
             }
             Why::Deleted | Why::Released => {
@@ -71,6 +85,26 @@ impl Reports {
             ("SyncLoadBalancerFailed", format!("Error syncing load balancer: failed to ensure load balancer: {why}"))
         };
         self.recorder.record(involved(key, uid), Severity::Warning, reason, &message);
+    }
+
+    /// The pools, first or changed, with what is wrong in them.
+    pub(super) fn pools(&self, pools: &Pools, uid: &str, changed: bool, complaints: &[String]) {
+        let involved = || Involved {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap",
+            namespace: Some(pools.namespace.clone()),
+            name: pools.config_map.clone(),
+            uid: uid.to_owned(),
+        };
+        if changed {
+            info!("the pools in ConfigMap {}/{} have changed", pools.namespace, pools.config_map);
+            let message = "Addresses are given out by these pools now; whoever has one keeps it";
+            self.recorder.record(involved(), Severity::Normal, "PoolsChanged", message);
+        }
+        for complaint in complaints {
+            warn!("ConfigMap {}/{}: {complaint}", pools.namespace, pools.config_map);
+            self.recorder.record(involved(), Severity::Warning, "PoolsInvalid", complaint);
+        }
     }
 
     /// Nothing is remembered of a Service that is gone.

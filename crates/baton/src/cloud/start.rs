@@ -10,16 +10,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use super::allocator::serve;
+use super::allocator::{Counts, serve};
 use super::election::Election;
+use super::face::Face;
+use super::reports::recorder;
 use crate::cli::output::{FAILED, fail};
-use crate::kube::events::Recorder;
 use crate::kube::{Access, AccessSettings, Client, Files, Times};
 
-/// What upstream's controllers call themselves in Events.
-const CONTROLLER: &str = "service-controller";
-/// That of Services with a class.
-const CLASS_CONTROLLER: &str = "service-lbc-controller";
 /// The API servers' usual port.
 const PORT: u16 = 6443;
 
@@ -50,17 +47,22 @@ async fn campaign(settings: CloudSettings) -> Result<(), String> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let access = Access::find(access(&settings));
     let client = Client::new(&access, Times::default());
-    let component = if settings.pools.class.is_some() { CLASS_CONTROLLER } else { CONTROLLER };
-    let recorder = Recorder::start(client.clone(), component, &host);
+    let recorder = recorder(client.clone(), &settings.pools, &host);
     info!("cloud provider {} for cluster {}", crate::VERSION, settings.cluster_name);
     if let Some(class) = &settings.pools.class {
         info!("only Services of class {class} get addresses");
+    }
+    let (tell, counts) = watch::channel(Counts::default());
+    if let Some(address) = settings.serve {
+        let face = Face { access: access.clone(), counts };
+        face.serve(address).await.map_err(|e| format!("/healthz and /metrics cannot be served at {address}: {e}"))?;
+        info!("/healthz and /metrics are at {address}");
     }
     let Some(election) = &settings.election else {
         info!("without election: nobody else may give out addresses");
         let (_sender, until) = watch::channel(Some(Time(u64::MAX)));
         tokio::select! {
-            () = serve(client, recorder, settings.pools, until) => {}
+            () = serve(client, recorder, settings.pools, until, tell) => {}
             () = ended(signals) => {}
         }
         return Ok(());
@@ -70,7 +72,7 @@ async fn campaign(settings: CloudSettings) -> Result<(), String> {
     let seed = u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default();
     let started = Election::start(&access, election, identity, seed);
     let (election, until) = started.map_err(|e| format!("the Lease's thread: {e}"))?;
-    let server = tokio::spawn(serve(client, recorder, settings.pools, until));
+    let server = tokio::spawn(serve(client, recorder, settings.pools, until, tell));
     election.run(ended(signals)).await;
     server.abort();
     info!("the end");

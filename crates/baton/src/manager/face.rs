@@ -17,10 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::Manager;
 use super::document::leases;
-use super::{Manager, exposition};
 use crate::admin::document::{Around, Document, document};
-use crate::admin::wall;
+use crate::admin::{exposition, wall};
 use crate::keeper::Command;
 
 /// Questions that wait; more are refused.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton_config::manager::Pools;
+use baton_config::manager::{CLOUD_LEASE, CLOUD_LEASE_NAMESPACE, Pools};
 use baton_core::lease::LeaseName;
 use baton_core::time::Time;
 use tokio::sync::{oneshot, watch};
@@ -12,11 +12,7 @@ use super::Manager;
 use crate::cloud;
 use crate::keeper::{Command, Handle};
 use crate::kube::Client;
-use crate::kube::events::Recorder;
 
-/// The Lease of kube-vip-cloud-provider: the two never allocate together.
-const LEASE: &str = "kube-vip-cloud-controller";
-const NAMESPACE: &str = "kube-system";
 /// The keeper answers within a round of its loop.
 const KEEPER: Duration = Duration::from_secs(1);
 
@@ -24,16 +20,24 @@ const KEEPER: Duration = Duration::from_secs(1);
 pub(super) struct Ipam {
     pub(super) lease: LeaseName,
     until: watch::Sender<Option<Time>>,
+    counts: watch::Receiver<cloud::Counts>,
 }
 
 impl Ipam {
     /// Starts the allocator; it waits for the Lease.
     pub(super) fn start(client: Client, pools: Pools, node: &str) -> Ipam {
-        let recorder = Recorder::start(client.clone(), "service-controller", node);
+        let recorder = cloud::recorder(client.clone(), &pools, node);
         let (until, term) = watch::channel(None);
-        tokio::spawn(cloud::serve(client, recorder, pools, term));
-        let lease = LeaseName { namespace: NAMESPACE.to_owned(), name: LEASE.to_owned() };
-        Ipam { lease, until }
+        let (tell, counts) = watch::channel(cloud::Counts::default());
+        tokio::spawn(cloud::serve(client, recorder, pools, term, tell));
+        // The cloud provider's: the two never allocate together.
+        let lease = LeaseName { namespace: CLOUD_LEASE_NAMESPACE.to_owned(), name: CLOUD_LEASE.to_owned() };
+        Ipam { lease, until, counts }
+    }
+
+    /// What the allocator knows.
+    pub(super) fn counts(&self) -> cloud::Counts {
+        *self.counts.borrow()
     }
 
     /// Who leads has changed.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use baton_core::lease::LeaseName;
 use baton_core::services::{Services, Verdict};
 
-use super::exposition::{Histogram, Page};
 use super::{Local, Manager};
-use crate::kube::Verb;
+use crate::admin::exposition::{Histogram, Page};
+use crate::cloud;
 
 /// What happened so far.
 #[derive(Debug, Default)]
@@ -140,10 +140,7 @@ impl Manager {
             .iter()
             .map(|(address, interface, held)| (vec![("address", address.as_str()), ("interface", *interface)], *held));
         page.metric(("baton_address_held", "gauge"), "This node holds the address", rows);
-        let requests = self.parts.access.requests();
-        let name = |verb: &Verb| verb.name();
-        let rows = requests.iter().map(|(verb, count)| (vec![("verb", name(verb))], float(*count)));
-        page.metric(("baton_api_requests_total", "counter"), "Requests to the API server, by verb", rows);
+        page.api_requests(&self.parts.access);
         let waiting = u64::try_from(self.writer.waiting()).unwrap_or(u64::MAX);
         page.metric(("baton_api_writes_waiting", "gauge"), "Edits that are not done", [(vec![], float(waiting))]);
         let local = match &self.local {
@@ -153,6 +150,9 @@ impl Manager {
         };
         let rows = local.map(|well| (vec![], flag(well)));
         page.metric(("baton_api_server_up", "gauge"), "This node's own API server answers", rows);
+        if let Some(ipam) = &self.ipam {
+            cloud::metrics(page, ipam.counts());
+        }
         let warnings = u64::try_from(self.parts.warnings.len()).unwrap_or(u64::MAX);
         page.metric(("baton_warnings", "gauge"), "Warnings that `baton status` shows now", [(vec![], float(warnings))]);
     }

@@ -9,7 +9,6 @@ mod balancer;
 mod controlplane;
 mod desire;
 mod document;
-mod exposition;
 mod face;
 mod host;
 mod input;

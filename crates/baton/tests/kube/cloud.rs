@@ -64,7 +64,8 @@ impl Provider {
         let pools =
             Pools { namespace: "kube-system".into(), config_map: "kubevip".into(), class: class.map(str::to_owned) };
         let (term, until) = watch::channel(None);
-        let task = tokio::spawn(cloud::serve(client, recorder, pools, until));
+        let (counts, _) = watch::channel(cloud::Counts::default());
+        let task = tokio::spawn(cloud::serve(client, recorder, pools, until, counts));
         Provider { store, server, term, task, _node: node }
     }
 
@@ -92,6 +93,16 @@ impl Provider {
             .map(|ask| format!("{} {}", ask.body["reason"].as_str().unwrap(), ask.body["message"].as_str().unwrap()))
             .collect()
     }
+}
+
+/// What is at a port of this host.
+fn page(port: u16, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }
 
 /// A running program, which does not outlive its test.
@@ -156,6 +167,15 @@ async fn a_missing_config_map_is_made_and_a_filled_one_noticed() {
     until("a refusal", || provider.reasons().contains(full)).await;
     provider.store.put(MAP, pool("10.0.0.1-10.0.0.2"));
     provider.given("more", "10.0.0.2").await;
+    let told = |reason: &str| {
+        let asked = provider.server.asked.lock().unwrap();
+        let of_map = |ask: &&Ask| ask.method == "POST" && ask.path == "/api/v1/namespaces/kube-system/events";
+        let mut events = asked.iter().filter(of_map).map(|ask| &ask.body);
+        events.any(|event| event["reason"] == reason && event["involvedObject"]["kind"] == "ConfigMap")
+    };
+    until("an Event on the ConfigMap", || told("PoolsChanged")).await;
+    provider.store.put(MAP, pool("10.0.0.9-10.0.0.1"));
+    until("a Warning on the ConfigMap", || told("PoolsInvalid")).await;
 }
 
 #[tokio::test]
@@ -278,10 +298,12 @@ async fn it_goes_on_as_long_as_its_lease_is_renewed() {
     store.put(MAP, pool("10.0.0.1-10.0.0.9"));
     let node = Node::bare(server.address.port());
     let kubeconfig = authority.kubeconfig(&format!("https://{}", server.address), "provider");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut program = Program(
         std::process::Command::new(env!("CARGO_BIN_EXE_baton"))
             .args(["cloud-provider", "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s"])
             .args(["--leader-elect-retry-period=1s", "--leader-elect-resource-name=kube-vip-cloud-controller"])
+            .args(["--address=127.0.0.1", &format!("--port={port}")])
             .arg("--kubeconfig")
             .arg(node.write("provider.conf", &kubeconfig))
             .spawn()
@@ -297,6 +319,11 @@ async fn it_goes_on_as_long_as_its_lease_is_renewed() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     store.put(&path("second"), service("second"));
     until("another one", || address("second") == "10.0.0.2").await;
+    assert!(page(port, "/healthz").starts_with("HTTP/1.1 200 "));
+    let shown = |line: &str| page(port, "/metrics").lines().any(|shown| shown == line);
+    for line in ["baton_ipam_is_leader 1", "baton_ipam_addresses 2", "baton_ipam_services_waiting 0"] {
+        until(line, || shown(line)).await;
+    }
     let pid = rustix::process::Pid::from_raw(program.0.id().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let mut ended = None;

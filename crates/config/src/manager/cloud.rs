@@ -1,7 +1,10 @@
 //! What `baton cloud-provider` is asked to do: its flags are those of every cloud controller manager, its own settings
 //! are environment variables.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
+
+use baton_core::strconv::parse_bool;
 
 use crate::keys::Shape;
 use crate::message::{Findings, Message, Place, Severity};
@@ -32,6 +35,8 @@ pub struct CloudSettings {
     pub election: Option<CloudElection>,
     /// `--kubeconfig`, or the one in `$HOME` with `--OutSideCluster`; `None`: the pod's ServiceAccount.
     pub access: CloudAccess,
+    /// `--port` and `--address`: where `/healthz` and `/metrics` are served; `None`: nowhere.
+    pub serve: Option<SocketAddr>,
     /// `--cluster-name`.
     pub cluster_name: String,
     /// What is worth a log line (`--v`: 0 info, 4 debug, 6 trace).
@@ -102,6 +107,7 @@ pub fn cloud(flags: &[(String, String)], env: &[(String, String)]) -> Result<Loa
     let settings = CloudSettings {
         election: read.on("leader-elect", true).then(|| read.election()),
         access,
+        serve: read.serve(),
         cluster_name: read.text("cluster-name").unwrap_or_else(|| "kubernetes".to_owned()),
         log: match read.int("v", 0, 10, 0) {
             0..=3 => Level::Info,
@@ -157,6 +163,21 @@ impl Read<'_> {
         }
     }
 
+    fn serve(&mut self) -> Option<SocketAddr> {
+        let port = u16::try_from(self.int("port", 0, 65_535, 0)).unwrap_or_default();
+        let text = self.text("address");
+        let address = text.as_deref().map_or(Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), str::parse);
+        match address {
+            Ok(address) => (port != 0).then(|| SocketAddr::new(address, port)),
+            Err(_) => {
+                let (name, value) = ("address", text.unwrap_or_default());
+                let place = Place::Flag(name.to_owned());
+                self.found.put(Severity::Error, &place, name, "is not an IP address", &value, "such as 127.0.0.1");
+                None
+            }
+        }
+    }
+
     fn time(&mut self, name: &str, default: u64) -> Duration {
         match self.value(name, &TIMES) {
             Some(Value::Time(time)) => time,
@@ -171,8 +192,8 @@ impl Read<'_> {
             self.found.put(Severity::Error, &Place::Flag(name.to_owned()), name, what, &lock, "leases");
         }
         let election = CloudElection {
-            namespace: self.text("leader-elect-resource-namespace").unwrap_or_else(|| "kube-system".to_owned()),
-            name: self.text("leader-elect-resource-name").unwrap_or_else(|| LEASE.to_owned()),
+            namespace: self.text("leader-elect-resource-namespace").unwrap_or_else(|| CLOUD_LEASE_NAMESPACE.to_owned()),
+            name: self.text("leader-elect-resource-name").unwrap_or_else(|| CLOUD_LEASE.to_owned()),
             duration: self.time("leader-elect-lease-duration", 15),
             renew_deadline: self.time("leader-elect-renew-deadline", 10),
             retry: self.time("leader-elect-retry-period", 2),
@@ -196,22 +217,22 @@ impl Read<'_> {
     }
 }
 
-/// The Lease of kube-vip's cloud provider, as its manifest names it.
-pub(crate) const LEASE: &str = "kube-vip-cloud-controller";
+/// Where the Lease of kube-vip's cloud provider is unless said otherwise.
+pub const CLOUD_LEASE_NAMESPACE: &str = "kube-system";
+/// Its name in kube-vip's manifest.
+pub const CLOUD_LEASE: &str = "kube-vip-cloud-controller";
 /// The class of kube-vip's Services.
 const CLASS: &str = "kube-vip.io/kube-vip-class";
 
 /// The environment of the cloud provider.
 pub(crate) fn pools(env: &[(String, String)], found: &mut Findings) -> Pools {
     let set = |name: &str| env.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.as_str());
-    let enabled = set("KUBEVIP_ENABLE_LOADBALANCERCLASS").is_some_and(|text| match text {
-        "1" | "t" | "T" | "true" | "True" | "TRUE" => true,
-        "0" | "f" | "F" | "false" | "False" | "FALSE" => false,
-        _ => {
+    let enabled = set("KUBEVIP_ENABLE_LOADBALANCERCLASS").is_some_and(|text| {
+        parse_bool(text).unwrap_or_else(|| {
             let place = Place::Environment("KUBEVIP_ENABLE_LOADBALANCERCLASS".to_owned());
             found.put(Severity::Error, &place, "class", "is not a boolean", text, "true or false");
             false
-        }
+        })
     });
     let custom = set("KUBEVIP_CUSTOM_LOADBALANCERCLASS_NAME").map(str::to_owned);
     Pools {

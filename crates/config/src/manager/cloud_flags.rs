@@ -40,7 +40,7 @@ const fn idle_switch(name: &'static str, why: &'static str) -> CloudFlag {
 
 const ONE: &str = "there is one controller, that of Services";
 const NODES: &str = "nodes and routes are not looked after";
-const SERVER: &str = "no server is started";
+const SERVER: &str = "no server with TLS is started; --port serves /healthz and /metrics";
 const CLIENT: &str = "the client of the API is Baton's own";
 const LOGS: &str = "logs go to standard error";
 const CLOUD: &str = "the cloud is kubevip";
@@ -57,6 +57,8 @@ pub const CLOUD_FLAGS: &[CloudFlag] = &[
     works("leader-elect-lease-duration", "How long it lasts [default: 15s]"),
     works("leader-elect-renew-deadline", "How long a leader tries to renew [default: 10s]"),
     works("leader-elect-retry-period", "Time between tries [default: 2s]"),
+    works("port", "Port of /healthz and /metrics, over HTTP; 0: not served [default: 0]"),
+    works("address", "Where that port is [default: every address]"),
     CloudFlag {
         name: "v",
         short: Some('v'),
@@ -93,8 +95,6 @@ pub const CLOUD_FLAGS: &[CloudFlag] = &[
     idle_switch("contention-profiling", SERVER),
     idle("bind-address", SERVER),
     idle("secure-port", SERVER),
-    idle("port", SERVER),
-    idle("address", SERVER),
     idle("cert-dir", SERVER),
     idle_switch("disable-http2-serving", SERVER),
     idle("http2-max-streams-per-connection", SERVER),

@@ -7,6 +7,8 @@ const NAMESPACE: &str = "kube-system";
 const ACCOUNT: &str = "kube-vip-cloud-controller";
 const ROLE: &str = "system:kube-vip-cloud-controller-role";
 const NAME: &str = "kube-vip-cloud-provider";
+/// Of `/healthz` and `/metrics`: that of cloud controller managers.
+const PORT: i64 = 10_258;
 
 /// The text, for an image with its tag.
 #[must_use]
@@ -30,7 +32,6 @@ fn role() -> Yaml {
         rule("", &["configmaps"], &["get", "list", "watch", "create"]),
         rule("", &["events"], &["create", "patch"]),
         rule("", &["services"], &["get", "list", "watch", "update"]),
-        rule("", &["services/status"], &["update"]),
     ];
     map([
         ("apiVersion", text("rbac.authorization.k8s.io/v1")),
@@ -71,11 +72,15 @@ fn deployment(image: &str) -> Yaml {
         ("runAsUser", Yaml::Int(65_532)),
         ("seccompProfile", map([("type", text("RuntimeDefault"))])),
     ]);
+    let port = format!("--port={PORT}");
+    let probe = map([("path", text("/healthz")), ("port", Yaml::Int(PORT))]);
     let container = map([
-        ("args", texts(&["cloud-provider", "--leader-elect-resource-name=kube-vip-cloud-controller"])),
+        ("args", texts(&["cloud-provider", "--leader-elect-resource-name=kube-vip-cloud-controller", &port])),
         ("image", text(image)),
         ("imagePullPolicy", text("IfNotPresent")),
+        ("livenessProbe", map([("httpGet", probe)])),
         ("name", text(NAME)),
+        ("ports", Yaml::List(vec![map([("containerPort", Yaml::Int(PORT)), ("name", text("metrics"))])])),
         ("resources", map([])),
         ("securityContext", security),
     ]);

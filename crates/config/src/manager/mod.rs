@@ -16,7 +16,9 @@ mod settle;
 mod table;
 mod values;
 
-pub use cloud::{CloudAccess, CloudElection, CloudSettings, LoadedCloud, Pools, cloud};
+pub use cloud::{
+    CLOUD_LEASE, CLOUD_LEASE_NAMESPACE, CloudAccess, CloudElection, CloudSettings, LoadedCloud, Pools, cloud,
+};
 pub use cloud_flags::{CLOUD_FLAGS, CloudFlag};
 pub use cloud_manifest::cloud_manifest;
 pub use dump::DumpFacts;

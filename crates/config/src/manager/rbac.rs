@@ -174,8 +174,10 @@ pub(crate) fn least(scope: &Scope<'_>, settings: &ManagerSettings) -> Vec<Yaml> 
 fn lease_names(settings: &ManagerSettings) -> Vec<LeaseRef> {
     let cp = settings.control_plane.as_ref().map(|cp| cp.lease.clone());
     let services = settings.services.as_ref().map(|services| services.lease.clone());
-    let ipam = allocates(settings)
-        .then(|| LeaseRef { namespace: Some("kube-system".to_owned()), name: cloud::LEASE.to_owned() });
+    let ipam = allocates(settings).then(|| LeaseRef {
+        namespace: Some(cloud::CLOUD_LEASE_NAMESPACE.to_owned()),
+        name: cloud::CLOUD_LEASE.to_owned(),
+    });
     let mut names: Vec<LeaseRef> = cp.into_iter().chain(services).chain(ipam).collect();
     names.dedup();
     names

@@ -65,7 +65,7 @@ pub fn settings_reference() -> String {
     for setting in SETTINGS {
         let why = match setting.standing {
             Standing::Of(feature) => format!("{feature} is not in this version"),
-            Standing::Idle(why) | Standing::Refuses(why) => why.to_owned(),
+            Standing::Idle(why) | Standing::Silent(why) | Standing::Refuses(why) => why.to_owned(),
             Standing::Works | Standing::Own => continue,
         };
         let flag = if setting.flag.is_empty() { String::new() } else { format!("`--{}`", setting.flag) };

@@ -26,6 +26,8 @@ pub(crate) enum Standing {
     Of(&'static str),
     /// It has no effect, for the reason given: warned of when it asks for something.
     Idle(&'static str),
+    /// It has no effect, for the reason given. Every manifest of kube-vip's generator has it, so nobody is warned.
+    Silent(&'static str),
     /// Services that it applies to are refused, for the reason given: warned of when it asks for something.
     Refuses(&'static str),
     /// Baton's own.
@@ -73,7 +75,7 @@ impl Setting {
     /// What help shows: without effect here, or belonging to something that this version does not do.
     #[must_use]
     pub fn hidden(&self) -> bool {
-        matches!(self.standing, Standing::Idle(_) | Standing::Of(_) | Standing::Refuses(_))
+        matches!(self.standing, Standing::Idle(_) | Standing::Silent(_) | Standing::Of(_) | Standing::Refuses(_))
     }
 
     const fn also(mut self, also: &'static [&'static str]) -> Setting {
@@ -103,6 +105,11 @@ impl Setting {
 
     const fn idle(mut self, why: &'static str) -> Setting {
         self.standing = Standing::Idle(why);
+        self
+    }
+
+    const fn silent(mut self, why: &'static str) -> Setting {
+        self.standing = Standing::Silent(why);
         self
     }
 
@@ -166,7 +173,7 @@ pub const SETTINGS: &[Setting] = &[
     switch("EnableControlPlane", "controlplane", &["cp_enable"], "Keep the control plane's address"),
     switch("EnableServices", "services", &["svc_enable"], "Keep the addresses of Services of type LoadBalancer"),
     switch("EnableARP", "arp", &["vip_arp"], "Announce addresses by ARP and NDP: the mode of this version"),
-    text("Interface", "interface", &["vip_interface"], "Where addresses go (default: the interface of the default route)"),
+    text("Interface", "interface", &["vip_interface"], "Where addresses go (default: the interface of the default route)").short('i'),
     text("ServicesInterface", "serviceInterface", &["vip_servicesinterface"], "Where Services' addresses go; auto: the interface whose network has the address"),
     switch("AllowInterfaceNotUp", "allowInterfaceNotUp", &["vip_allow_interface_not_up"], "Start although the interface is not up"),
     switch("LoInterfaceGlobalScope", "loInterfaceGlobalScope", &["vip_interfaceloglobal"], "Scope global instead of host for addresses on lo; always so"),
@@ -260,7 +267,7 @@ pub const SETTINGS: &[Setting] = &[
     text("Etcd.ClientKeyFile", "etcdKey", &[], "Key for etcd").of(ETCD),
     new("Etcd.Endpoints", "etcdEndpoints", &[], Kind::List, "", "etcd's servers").of(ETCD),
     switch("DDNS", "ddns", &["vip_ddns"], "Refused: an address from DHCP"),
-    text("DHCPMode", "dhcpMode", &["dhcp_mode"], "Families of addresses from DHCP").also(&["dhcpDualStackMode"]),
+    text("DHCPMode", "dhcpMode", &["dhcp_mode"], "Families of addresses from DHCP").also(&["dhcpDualStackMode"]).silent("DHCP is not in this version: a Service that asks for it is refused. Every generated manifest has it, so there is no warning"),
     new("DHCPBackoffAttempts", "dhcpBackoffAttempts", &["dhcp_backoff_attempts"], Kind::Int(0, i32::MAX as i64), "3", "Tries for an address from DHCP").of(DHCP),
     text("MirrorDestInterface", "mirrorDestInterface", &["mirror_dest_interface"], "Where to mirror traffic").refuses("traffic is not mirrored in this version: every Service is refused"),
     switch("EnableUPNP", "", &["enable_upnp", "enableUPNP"], "Port mappings by UPnP").refuses("UPnP is not in this version: a Service that asks for it is refused"),

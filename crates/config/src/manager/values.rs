@@ -1,5 +1,7 @@
 //! What was given for each setting, and where: file, then flags over it, then the environment over both.
 
+use baton_core::strconv::parse_bool;
+
 use crate::message::{Findings, Place, Severity};
 use crate::scalar;
 use crate::yaml::{self, Node};
@@ -284,10 +286,9 @@ fn outside(setting: &Setting, text: &str, place: &Place, found: &mut Findings) -
     }
     match setting.kind {
         Kind::Text => Value::Text(text.to_owned()),
-        Kind::Bool => match text {
-            "1" | "t" | "T" | "true" | "True" | "TRUE" => Value::Bool(true),
-            "0" | "f" | "F" | "false" | "False" | "FALSE" => Value::Bool(false),
-            _ => wrong("is not a boolean", "1, t, T, true, True, TRUE, 0, f, F, false, False or FALSE"),
+        Kind::Bool => match parse_bool(text) {
+            Some(bool) => Value::Bool(bool),
+            None => wrong("is not a boolean", "1, t, T, true, True, TRUE, 0, f, F, false, False or FALSE"),
         },
         Kind::Int(min, max) => match int(text, min, max) {
             Ok(int) => Value::Int(int),
@@ -381,7 +382,7 @@ pub(crate) fn without_effect(values: &Values, found: &mut Findings) {
             Standing::Of(feature) => format!("has no effect: {feature} is not in this version"),
             Standing::Idle(why) => format!("has no effect: {why}"),
             Standing::Refuses(why) => why.to_owned(),
-            Standing::Works | Standing::Own => continue,
+            Standing::Works | Standing::Own | Standing::Silent(_) => continue,
         };
         found.put(Severity::Warning, &values.place(setting.field), setting.field, &what, "", "");
     }

@@ -28,13 +28,14 @@ fn defaults_and_the_original_manifest() {
         (s.pools.namespace.as_str(), s.pools.config_map.as_str(), s.pools.class),
         ("kube-system", "kubevip", None)
     );
-    assert_eq!(s.cluster_name, "kubernetes");
+    assert_eq!((s.cluster_name.as_str(), s.serve), ("kubernetes", None));
 }
 
 #[test]
 fn what_can_be_said() {
     let s = settings(
-        "--leader-elect-lease-duration=1m --leader-elect-renew-deadline=40s --kubeconfig=/a --OutSideCluster --v=4",
+        "--leader-elect-lease-duration=1m --leader-elect-renew-deadline=40s --kubeconfig=/a --OutSideCluster --v=4 \
+         --port=10258 --address=127.0.0.1",
         "KUBEVIP_NAMESPACE=a KUBEVIP_CONFIG_MAP=b KUBEVIP_CUSTOM_LOADBALANCERCLASS_NAME=example.com/c",
     );
     let e = s.election.expect("it elects");
@@ -42,6 +43,8 @@ fn what_can_be_said() {
     assert_eq!((s.access, s.log), (CloudAccess::File("/a".to_owned()), Level::Debug));
     assert_eq!((s.pools.namespace.as_str(), s.pools.config_map.as_str()), ("a", "b"));
     assert_eq!(s.pools.class.as_deref(), Some("example.com/c"));
+    assert_eq!(s.serve, Some(([127, 0, 0, 1], 10258).into()));
+    assert_eq!(settings("--port=10258", "").serve, Some("[::]:10258".parse().expect("an address")));
     assert!(settings("--leader-elect=false", "").election.is_none());
     assert_eq!(settings("--OutSideCluster", "").access, CloudAccess::Home);
     let class = settings("", "KUBEVIP_ENABLE_LOADBALANCERCLASS=true").pools.class;
@@ -57,13 +60,14 @@ fn standard_flags_are_taken_and_nonsense_is_not() {
         [
             "flag --allow-untagged-cloud: warning: allow-untagged-cloud: has no effect: the cloud is kubevip",
             "flag --controllers: warning: controllers: has no effect: there is one controller, that of Services",
-            "flag --secure-port: warning: secure-port: has no effect: no server is started",
+            "flag --secure-port: warning: secure-port: has no effect: no server with TLS is started; \
+             --port serves /healthz and /metrics",
         ]
     );
     let refused = cloud(
         &words(
             "--nonsense=1 --leader-elect-lease-duration=10 --leader-elect=maybe --leader-elect-retry-period=9s \
-             --leader-elect-resource-lock=endpoints",
+             --leader-elect-resource-lock=endpoints --address=here",
         ),
         &words("KUBEVIP_ENABLE_LOADBALANCERCLASS=x"),
     );
@@ -72,6 +76,7 @@ fn standard_flags_are_taken_and_nonsense_is_not() {
         messages,
         [
             "environment variable KUBEVIP_ENABLE_LOADBALANCERCLASS: class: is not a boolean (x), expected true or false",
+            "flag --address: address: is not an IP address (here), expected such as 127.0.0.1",
             "flag --leader-elect: leader-elect: is not a boolean (maybe), expected 1, t, T, true, True, TRUE, 0, f, F, \
              false, False or FALSE",
             "flag --leader-elect-lease-duration: leader-elect-lease-duration: has no unit (10), expected a duration from \

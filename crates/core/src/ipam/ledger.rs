@@ -8,6 +8,9 @@ use super::pool::{Family, Order, Pool};
 use super::rules::Rules;
 use super::service::{Key, Policy, Service};
 
+/// A Service that went while it was looked at.
+const UNKNOWN: &str = "not known any more";
+
 /// A Service and what was promised to it.
 #[derive(Clone, Debug)]
 struct Entry {
@@ -40,7 +43,7 @@ pub struct Ledger {
     users: BTreeMap<IpAddr, BTreeSet<Key>>,
     /// To be looked at, oldest Service first.
     due: BTreeSet<(String, Key)>,
-    /// Refused; due again as soon as something was freed or the rules changed.
+    /// Refused, or without a second family; due again as soon as something was freed or the rules changed.
     waiting: BTreeSet<Key>,
     /// How far each pool was searched since anything was freed: below it nothing is free, `None`: nowhere. So a
     /// thousand Services search once.
@@ -139,7 +142,7 @@ impl Ledger {
         None
     }
 
-    /// How many Services are known, addresses in use, and Services that were refused.
+    /// How many Services are known, addresses in use, and Services that wait for one.
     #[must_use]
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.services.len(), self.users.len(), self.waiting.len())
@@ -192,7 +195,35 @@ impl Ledger {
         if !change.is_empty() {
             return Some(Plan::Write(change));
         }
-        clash.map(|(_, why)| Plan::Refused { uid: service.uid.clone(), why })
+        if let Some((_, why)) = clash {
+            return Some(Plan::Refused { uid: service.uid.clone(), why });
+        }
+        self.follow_families(key)
+    }
+
+    /// Addresses of a pool follow the families that a Service has come to want: one more, or one less. What it has of a
+    /// family that it still wants it keeps, whatever the pool is now.
+    fn follow_families(&mut self, key: &Key) -> Option<Plan> {
+        let service = &self.services.get(key)?.service;
+        let (carried, primary) = (service.carried(), service.families.first()?);
+        let single = service.policy == Policy::SingleStack;
+        let stays = |address: &&IpAddr| !single || Family::of(**address) == *primary;
+        let kept: Vec<IpAddr> = carried.iter().filter(stays).copied().collect();
+        let has = |family: &Family| kept.iter().any(|address| Family::of(*address) == *family);
+        let complete = single || service.families.iter().all(has);
+        if !service.given() || kept.is_empty() || complete && kept == carried {
+            return None;
+        }
+        let (uid, required) = (service.uid.clone(), service.policy == Policy::RequireDualStack);
+        match if complete { Ok(kept) } else { self.addresses(key, &kept) } {
+            Ok(addresses) if addresses != carried => Some(self.promise(key, &addresses, Why::Families)),
+            Err(why) if required => Some(Plan::Refused { uid, why }),
+            // It has what there is, until something is freed.
+            _ => {
+                self.waiting.insert(key.clone());
+                None
+            }
+        }
     }
 
     /// The Service is being deleted, or is no load balancer any more.
@@ -212,27 +243,37 @@ impl Ledger {
         (!change.is_empty()).then_some(change)
     }
 
-    /// Addresses for a Service; those in `kept` it keeps.
+    /// New addresses for a Service; those in `kept` it keeps.
     fn allocate(&mut self, key: &Key, kept: &[IpAddr], why: Why) -> Plan {
+        let uid = self.services.get(key).map(|entry| entry.service.uid.clone()).unwrap_or_default();
+        match self.addresses(key, kept) {
+            Ok(addresses) => self.promise(key, &addresses, why),
+            Err(why) => Plan::Refused { uid, why },
+        }
+    }
+
+    /// What was promised to a Service, or else what it may get.
+    fn addresses(&mut self, key: &Key, kept: &[IpAddr]) -> Result<Vec<IpAddr>, String> {
         let mut searched = std::mem::take(&mut self.searched);
         let chosen = match (self.services.get(key), &self.rules) {
             (Some(entry), _) if !entry.reserved.is_empty() => Ok(entry.reserved.clone()),
             (Some(entry), Some(rules)) => self.choose(rules, &entry.service, kept, &mut searched),
-            _ => Err("not known any more".into()),
+            _ => Err(UNKNOWN.into()),
         };
         self.searched = searched;
+        chosen
+    }
+
+    /// Reserves these addresses for a Service, and has them written.
+    fn promise(&mut self, key: &Key, addresses: &[IpAddr], why: Why) -> Plan {
         let (Some(entry), Some(rules)) = (self.services.get_mut(key), &self.rules) else {
-            return Plan::Refused { uid: String::new(), why: "not known any more".into() };
-        };
-        let addresses = match chosen {
-            Ok(addresses) => addresses,
-            Err(why) => return Plan::Refused { uid: entry.service.uid.clone(), why },
+            return Plan::Refused { uid: String::new(), why: UNKNOWN.into() };
         };
         let before = entry.occupies();
         if entry.reserved.is_empty() {
             self.ranks += 1;
             entry.rank = self.ranks;
-            entry.reserved.clone_from(&addresses);
+            entry.reserved = addresses.to_vec();
         }
         let after = entry.occupies();
         let service = &entry.service;
@@ -256,7 +297,7 @@ impl Ledger {
     ) -> Result<Vec<IpAddr>, String> {
         let pool = rules.pool(&service.key.namespace)?;
         if pool.is_dhcp() {
-            return Ok(vec![IpAddr::from([0, 0, 0, 0])]);
+            return Ok(if kept.is_empty() { vec![IpAddr::from([0, 0, 0, 0])] } else { kept.to_vec() });
         }
         let mut pick = |family| match kept.iter().find(|address| Family::of(**address) == family) {
             Some(address) => Ok(*address),
@@ -272,14 +313,15 @@ impl Ledger {
             return Ok(vec![pick(family)?]);
         }
         let required = service.policy == Policy::RequireDualStack;
-        if required && !(pool.has(Family::V4) && pool.has(Family::V6)) {
+        let is_there = |family| pool.has(family) || kept.iter().any(|address| Family::of(*address) == family);
+        if required && !(is_there(Family::V4) && is_there(Family::V6)) {
             return Err("service requires dual-stack, but the configuration does not have both IPv4 and IPv6 pools \
                         listed for the namespace"
                 .into());
         }
         let order = if first == Some(&Family::V6) { [Family::V6, Family::V4] } else { [Family::V4, Family::V6] };
         let (mut found, mut errors) = (Vec::new(), String::new());
-        for family in order.into_iter().filter(|family| pool.has(*family)) {
+        for family in order.into_iter().filter(|family| is_there(*family)) {
             match pick(family) {
                 Ok(address) => found.push(address),
                 Err(why) => errors.push_str(&format!("\n\t- {why}")),

@@ -27,6 +27,8 @@ pub enum Why {
     Marked,
     /// Its ports came to collide with another Service on a shared address.
     Moved,
+    /// It came to want another family, or one less.
+    Families,
     /// It is no load balancer any more: addresses of a pool go back.
     Released,
     /// It is being deleted: the finalizer goes.

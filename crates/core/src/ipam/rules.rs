@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::pool::{Order, Pool};
+use crate::strconv::parse_bool;
 
 const CIDR: &str = "cidr";
 const RANGE: &str = "range";
@@ -91,13 +92,4 @@ impl Rules {
 
 fn namespace_of<'a>(key: &'a str, kind: &str) -> Option<&'a str> {
     key.strip_prefix(kind)?.strip_prefix('-').filter(|namespace| !namespace.is_empty())
-}
-
-/// The spellings that Go's `strconv.ParseBool` knows.
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::object::{Families, Service, TrafficPolicy};
 use super::options::{DnsMode, Options};
 use crate::lease::LeaseName;
+use crate::strconv::parse_bool;
 
 /// Most addresses of one Service.
 pub const ADDRESSES_MAX: usize = 16;
@@ -209,7 +210,7 @@ fn not_built(service: &Service, options: &Options, asked: &Addresses) -> Option<
             "an address from DHCP (0.0.0.0 or ::) is not supported yet: give the Service an address",
         ));
     }
-    match service.annotation("ddns").map(go_bool) {
+    match service.annotation("ddns").map(parse_bool) {
         None | Some(Some(false)) => {}
         Some(Some(true)) => {
             return Some(Refusal::not_built(
@@ -234,15 +235,6 @@ fn not_built(service: &Service, options: &Options, asked: &Addresses) -> Option<
     options.mirror.then(|| {
         Refusal::not_built("mirror_dest_interface is not supported yet: remove it from the manager's configuration")
     })
-}
-
-/// Go's `strconv.ParseBool`.
-fn go_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 fn invalid_lease(service: &Service, options: &Options) -> Option<Refusal> {

@@ -370,6 +370,43 @@ fn an_address_still_in_the_status_is_taken_again() {
 }
 
 #[test]
+fn addresses_follow_the_families_that_a_service_comes_to_want() {
+    let mut cluster = Cluster::new(&[("range-global", "10.0.0.1-10.0.0.9,fd00::1-fd00::1")]);
+    let dual = |policy| move |web: &mut Service| (web.policy, web.families) = (policy, families("46"));
+    for name in ["web", "more"] {
+        cluster.put(Service { families: families("4"), ..service("ns", name) });
+        cluster.settle();
+    }
+    cluster.edit("web", dual(Policy::RequireDualStack));
+    assert_eq!(cluster.settle().0, [("web".into(), Why::Families)]);
+    assert_eq!(cluster.get("web").annotation, "10.0.0.1,fd00::1");
+    assert_eq!(cluster.get("web").spec_ip, "10.0.0.1");
+
+    // There is no other, and what it has it keeps. Whether it is told depends on what it wants.
+    let full = "could not allocate required IP addresses for RequireDualStack service: \n\t- no addresses available in \
+                [ns] range [fd00::1-fd00::1]";
+    cluster.edit("more", dual(Policy::RequireDualStack));
+    assert_eq!(cluster.settle(), (vec![], BTreeMap::from([("more".to_owned(), full.to_owned())])));
+    cluster.edit("more", dual(Policy::PreferDualStack));
+    assert_eq!(cluster.settle(), (vec![], BTreeMap::new()));
+    cluster.ledger.configure(rules(&[("range-global", "fd00::1-fd00::2")]));
+    assert_eq!(cluster.settle().0, [("more".into(), Why::Families)], "a pool that has become larger is noticed");
+    assert_eq!(cluster.get("more").annotation, "10.0.0.2,fd00::2");
+
+    cluster.edit("web", |web| (web.policy, web.families) = (Policy::SingleStack, families("4")));
+    assert_eq!(cluster.settle().0, [("web".into(), Why::Families)]);
+    assert_eq!(cluster.get("web").annotation, "10.0.0.1");
+    cluster.put(Service { families: families("6"), ..service("ns", "next") });
+    cluster.settle();
+    assert_eq!(cluster.get("next").annotation, "fd00::1", "what it wants no longer is free");
+    // Who chose an address is not meddled with.
+    cluster.put(Service { annotation: "10.0.0.7".into(), families: families("4"), ..service("ns", "chosen") });
+    cluster.settle();
+    cluster.edit("chosen", dual(Policy::RequireDualStack));
+    assert_eq!(cluster.settle(), (vec![], BTreeMap::new()));
+}
+
+#[test]
 fn names_and_placeholders_are_nobodys_addresses() {
     let mut cluster = Cluster::new(&[("cidr-a", "0.0.0.0/32"), ("cidr-global", "10.0.0.0/24")]);
     cluster.put(Service { annotation: "vip.example.com,10.0.0.1".into(), ..service("b", "name") });

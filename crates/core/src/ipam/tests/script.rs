@@ -19,6 +19,8 @@ enum Step {
     Delete(u8),
     Ports(u8, u8),
     Type(u8),
+    /// Its owner wants one family, or two.
+    Families(u8, bool),
     /// Somebody touches something that does not matter here.
     Touch(u8),
     /// The announcer writes the status, or clears it.
@@ -47,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0u8..12).prop_map(Step::Delete),
         2 => (0u8..12, 0u8..16).prop_map(|(name, ports)| Step::Ports(name, ports)),
         1 => (0u8..12).prop_map(Step::Type),
+        2 => (0u8..12, any::<bool>()).prop_map(|(name, two)| Step::Families(name, two)),
         1 => (0u8..12).prop_map(Step::Touch),
         2 => (0u8..12).prop_map(Step::Status),
         1 => (0u8..5).prop_map(Step::Pool),
@@ -195,6 +198,14 @@ impl World {
             Step::Type(name) => self.edit(name, |service| {
                 service.balanced = !service.balanced;
                 service.status.clear();
+            }),
+            Step::Families(name, two) => self.edit(name, |service| {
+                let first = service.families.first().copied().unwrap_or(Family::V4);
+                let second = if first == Family::V4 { Family::V6 } else { Family::V4 };
+                (service.policy, service.families) = match two {
+                    true => (Policy::PreferDualStack, vec![first, second]),
+                    false => (Policy::SingleStack, vec![first]),
+                };
             }),
             Step::Touch(name) => self.edit(name, |_| {}),
             Step::Status(name) => self.edit(name, |service| {

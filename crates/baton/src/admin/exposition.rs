@@ -3,16 +3,18 @@
 
 use std::fmt::Write;
 
+use crate::kube::Access;
+
 /// What the page is.
-pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A page in the making.
 #[derive(Default)]
-pub(super) struct Page(String);
+pub(crate) struct Page(String);
 
 impl Page {
     /// One metric with its samples; a gauge or a counter.
-    pub(super) fn metric<'a>(
+    pub(crate) fn metric<'a>(
         &mut self,
         (name, kind): (&str, &str),
         help: &str,
@@ -29,13 +31,21 @@ impl Page {
         }
     }
 
+    /// What the API was asked.
+    #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 are not lived to see")]
+    pub(crate) fn api_requests(&mut self, access: &Access) {
+        let requests = access.requests();
+        let rows = requests.iter().map(|(verb, count)| (vec![("verb", verb.name())], *count as f64));
+        self.metric(("baton_api_requests_total", "counter"), "Requests to the API server, by verb", rows);
+    }
+
     /// Name, kind and meaning.
-    pub(super) fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(crate) fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
     /// One line.
-    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+    pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         self.0.push_str(name);
         for (i, (label, text)) in labels.iter().enumerate() {
             let _ = write!(self.0, "{}{label}=\"{}\"", if i == 0 { '{' } else { ',' }, escaped(text));
@@ -46,7 +56,7 @@ impl Page {
         let _ = writeln!(self.0, " {value}");
     }
 
-    pub(super) fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         self.0
     }
 }
@@ -57,7 +67,7 @@ fn escaped(text: &str) -> String {
 
 /// Times in buckets, as the original's library makes them unless told otherwise.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     counts: [u64; BUCKETS.len()],
     count: u64,
     sum: f64,
@@ -66,7 +76,7 @@ pub(super) struct Histogram {
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 impl Histogram {
-    pub(super) fn observe(&mut self, seconds: f64) {
+    pub(crate) fn observe(&mut self, seconds: f64) {
         for (bound, count) in BUCKETS.iter().zip(&mut self.counts) {
             *count += u64::from(seconds <= *bound);
         }
@@ -75,7 +85,7 @@ impl Histogram {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 are not lived to see")]
-    pub(super) fn write(&self, page: &mut Page, name: &str, labels: &[(&str, &str)]) {
+    pub(crate) fn write(&self, page: &mut Page, name: &str, labels: &[(&str, &str)]) {
         let bucket = format!("{name}_bucket");
         for (bound, count) in BUCKETS.iter().zip(self.counts) {
             let bound = bound.to_string();
