@@ -1,9 +1,8 @@
 //! A test harness for tests that run inside a lab: it enters the namespaces before any thread is there, which the standard harness
 //! cannot, and speaks like the standard one.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crate::enter::{Side, enter};
@@ -46,13 +45,15 @@ pub fn main(tests: &[Test]) -> ExitCode {
 
 fn run(chosen: &[&Test], all: usize, ci: bool) -> ExitCode {
     let began = Instant::now();
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let (mut passed, mut failed, mut skipped, mut repeated) = (0, 0, 0, Vec::new());
     println!("\nrunning {} tests", chosen.len());
     for (name, body) in chosen {
         let took = Instant::now();
         let mut result = catch_unwind(AssertUnwindSafe(body));
-        if result.as_ref().is_err_and(|panic| may_repeat(panic.as_ref())) {
+        // These tests rest on other programs and on the time that a shared machine gives them; promises rest on neither.
+        if result.as_ref().is_err_and(|panic| !panic.is::<Broken>()) {
             println!("test {name} failed, and is tried once more");
+            repeated.push(*name);
             result = catch_unwind(AssertUnwindSafe(body));
         }
         let took = took.elapsed().as_secs_f64();
@@ -75,6 +76,9 @@ fn run(chosen: &[&Test], all: usize, ci: bool) -> ExitCode {
             }
         }
     }
+    if !repeated.is_empty() {
+        println!("\ntried twice: {}", repeated.join(", "));
+    }
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {word}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
@@ -84,9 +88,26 @@ fn run(chosen: &[&Test], all: usize, ci: bool) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What rests on time and on other programs is tried twice: machines of tests are shared. That two hosts answered is a failure
-/// whenever it is seen.
-fn may_repeat(panic: &(dyn Any + Send)) -> bool {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    !text.is_some_and(|text| text.contains("two answer"))
+/// A promise of the program was seen broken.
+struct Broken;
+
+/// A promise that is kept at every time and on every machine, such as that never two hosts answer. A test that sees it broken
+/// has failed and is not tried again.
+#[track_caller]
+pub fn promised(kept: bool, story: impl FnOnce() -> String) {
+    if !kept {
+        eprintln!("a promise was broken: {}", story());
+        std::panic::panic_any(Broken);
+    }
+}
+
+/// Tools that a test cannot do without.
+pub fn need(tools: &[&str]) -> Result<(), Skipped> {
+    for tool in tools {
+        let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status();
+        if !found.is_ok_and(|status| status.success()) {
+            return Err(Skipped(format!("{tool} is not installed")));
+        }
+    }
+    Ok(())
 }

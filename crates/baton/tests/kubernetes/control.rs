@@ -11,8 +11,8 @@ use baton_lab::lab::{Part, v4, v6};
 use nix::sys::signal::Signal;
 
 use crate::world::{
-    LEASE, NOISE, PATIENCE, VIP, answering, deploy, eventually, has, holder, lease, lease_holder, manager, never_two,
-    node_client, places, shell, with,
+    LEASE, NOISE, PATIENCE, VIP, answering, cut_from_api, deploy, eventually, has, holder, join_to_api, lease,
+    lease_holder, manager, never_two, node_client, places, shell, with,
 };
 
 const NAMESPACE: &str = "kube-system";
@@ -164,12 +164,8 @@ pub(crate) fn a_node_that_is_cut_off_costs_a_lease() -> Result<(), Skipped> {
 
 /// The daemon reaches no API server, its own host's neither, and the host is well otherwise.
 pub(crate) fn a_daemon_without_an_api_server_gives_the_address_up() -> Result<(), Skipped> {
-    let cut = "nft 'add table inet cut; add chain inet cut out { type filter hook output priority 0; }; \
-               add rule inet cut out tcp dport 6443 drop'";
-    let strike = |cluster: &mut Cluster, place| drop(shell(cluster.host(place), cut));
-    silent("daemon cut from the API", strike, |cluster, place| {
-        drop(shell(cluster.host(place), "nft delete table inet cut"))
-    })
+    let strike = |cluster: &mut Cluster, place| cut_from_api(cluster, place);
+    silent("daemon cut from the API", strike, |cluster, place| join_to_api(cluster, place))
 }
 
 fn local_api_server(name: &str, signal: Signal) -> Result<(), Skipped> {

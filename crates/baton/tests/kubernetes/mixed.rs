@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use baton_cluster::Cluster;
 use baton_cluster::certificates::{MASTERS, User};
 use baton_cluster::components::{log, start};
-use baton_lab::harness::Skipped;
+use baton_lab::harness::{Skipped, need};
 use baton_lab::host::gone;
 use baton_lab::lab::v4;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::world::{LEASE, PATIENCE, VIP, answering, eventually, holder, manager, never_two, places, shell, with};
+use crate::world::{
+    LEASE, PATIENCE, VIP, answering, cut_from_api, eventually, holder, join_to_api, manager, never_two, places, with,
+};
 
 /// The elector on a node: it has the address while it thinks that it leads, and asks the node's own API server.
 fn elector(cluster: &Cluster, place: usize) -> Pid {
@@ -41,7 +43,7 @@ fn control_plane() -> baton_cluster::daemon::Daemon {
 
 /// The address with an elector on every node, then node by node Baton in its place, then back.
 pub(crate) fn node_by_node_and_back() -> Result<(), Skipped> {
-    crate::world::need(&["arping"])?;
+    need(&["arping"])?;
     with(|cluster| {
         let vip = IpAddr::V4(v4(VIP));
         let mut electors: Vec<Pid> = (0..3).map(|place| elector(cluster, place)).collect();
@@ -66,7 +68,7 @@ pub(crate) fn node_by_node_and_back() -> Result<(), Skipped> {
 
 /// An elector that was cut off erases its successor's record when it comes back: its way of releasing.
 pub(crate) fn a_late_release_by_another_program_makes_no_two() -> Result<(), Skipped> {
-    crate::world::need(&["arping"])?;
+    need(&["arping"])?;
     with(|cluster| {
         let vip = IpAddr::V4(v4(VIP));
         let elector = elector(cluster, 0);
@@ -76,18 +78,14 @@ pub(crate) fn a_late_release_by_another_program_makes_no_two() -> Result<(), Ski
         }
         std::thread::sleep(Duration::from_secs(3));
         // The elector gives up 3 s after its last renewal, and then tries for 3 s more to release.
-        shell(
-            cluster.host(0),
-            "nft 'add table inet cut; add chain inet cut out { type filter hook output priority 0; }; \
-             add rule inet cut out tcp dport 6443 drop'",
-        );
+        cut_from_api(cluster, 0);
         eventually(cluster, LEASE + PATIENCE, "a Baton answers, too", || {
             let (seen, now) = (cluster.observer(), Instant::now());
             let samples = seen.samples(vip, now.checked_sub(Duration::from_millis(50)).unwrap_or(now), now);
             samples.iter().any(|sample| sample.has(2) || sample.has(3))
         });
         // The elector itself keeps its address until its release is over: no protocol can prevent that. From its end on there is one.
-        shell(cluster.host(0), "nft delete table inet cut");
+        join_to_api(cluster, 0);
         eventually(cluster, PATIENCE, "the elector gives the address up", || {
             let stopped =
                 std::fs::read_to_string(log(cluster.host(0), "elector")).unwrap_or_default().contains("stopped");

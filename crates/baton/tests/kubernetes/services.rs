@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use baton_cluster::Cluster;
 use baton_cluster::pods::PodSpec;
 use baton_lab::client::{Client, INTERVAL};
-use baton_lab::harness::Skipped;
+use baton_lab::harness::{Skipped, need};
 use baton_lab::lab::{v4, v6};
 use serde_json::{Value, json};
 
 use crate::access::in_cluster;
 use crate::world::{
-    PATIENCE, SERVICES, answering, deploy, eventually, holder, lease_holder, never_two, places, program, shell, text,
-    with,
+    LEASE, PATIENCE, SERVICES, answering, cut_from_api, deploy, eventually, holder, join_to_api, lease_holder,
+    never_two, places, program, shell, text, with,
 };
 
 /// Where the tests' Services and pods are.
@@ -52,7 +52,7 @@ pub(crate) fn create(cluster: &Cluster, service: &Value) {
     cluster.api().create(&list(), service).expect("a Service");
 }
 
-fn change(cluster: &Cluster, name: &str, change: &Value) {
+pub(crate) fn change(cluster: &Cluster, name: &str, change: &Value) {
     cluster.api().patch(&format!("{}/{name}", list()), change).expect("a change");
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn withdrawn(cluster: &Cluster, address: IpAddr) {
 }
 
 /// Runs a test with daemons for Services on all nodes, one pod on node 1 and one on node 2.
-fn services(more: &str, test: impl FnOnce(&mut Cluster)) -> Result<(), Skipped> {
+pub(crate) fn services(more: &str, test: impl FnOnce(&mut Cluster)) -> Result<(), Skipped> {
     with(|cluster| {
         deploy(cluster, &in_cluster(&format!("--services --arp --leaderElection {more}")));
         let pods = [(0, "alpha"), (1, "beta")];
@@ -426,13 +426,10 @@ pub(crate) fn a_follower_without_api_changes_nothing() -> Result<(), Skipped> {
         let place = holder(cluster, first());
         let follower = (place + 1) % 3;
         let from = Instant::now();
-        shell(
-            cluster.host(follower),
-            "nft 'add table inet cut; add chain inet cut out { type filter hook output priority 0; }; \
-             add rule inet cut out tcp dport 6443 drop'",
-        );
-        std::thread::sleep(Duration::from_secs(10));
-        shell(cluster.host(follower), "nft delete table inet cut");
+        cut_from_api(cluster, follower);
+        // Two leases.
+        std::thread::sleep(2 * LEASE);
+        join_to_api(cluster, follower);
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(answering(cluster, first()), Some(place), "{}", cluster.words());
         assert_eq!(cluster.observer().changes(first(), from, Instant::now()), 0);
@@ -442,7 +439,7 @@ pub(crate) fn a_follower_without_api_changes_nothing() -> Result<(), Skipped> {
 
 /// The figures by which kube-vip is watched, with values that are right.
 pub(crate) fn metrics_say_who_leads() -> Result<(), Skipped> {
-    crate::world::need(&["curl"])?;
+    need(&["curl"])?;
     services(EACH, |cluster| {
         create(cluster, &service("web", "web", &first().to_string(), "Cluster"));
         let place = holder(cluster, first());

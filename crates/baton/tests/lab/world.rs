@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use baton_lab::cluster::{Cluster, Plan};
 use baton_lab::dice::Dice;
-use baton_lab::harness::Skipped;
 use baton_lab::host::Host;
 use baton_lab::subject::Subject;
 
@@ -36,17 +35,6 @@ pub(crate) fn dice() -> Dice {
     let seed = given.unwrap_or_else(Dice::fresh_seed);
     println!("BATON_LAB_SEED={seed}");
     Dice::new(seed)
-}
-
-/// Tools that a test cannot do without.
-pub(crate) fn need(tools: &[&str]) -> Result<(), Skipped> {
-    for tool in tools {
-        let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status();
-        if !found.is_ok_and(|status| status.success()) {
-            return Err(Skipped(format!("{tool} is not installed")));
-        }
-    }
-    Ok(())
 }
 
 /// Runs a shell command on a host; its output.
