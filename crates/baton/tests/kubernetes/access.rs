@@ -104,8 +104,13 @@ pub(crate) fn the_generated_rights_suffice() -> Result<(), Skipped> {
             &manifest("manifest rbac --interface eth0 --services --arp --leaderElection"),
             "--servicesElection",
         );
-        let events = cluster.kubectl(&["get", "events", "--all-namespaces", "-o", "name"]).expect("a list");
-        println!("events with the generated rights: {}", events.lines().count());
+        // They are written beside everything else, so they may come later.
+        eventually(cluster, PATIENCE, "Events on the Service", || {
+            let about = "involvedObject.kind=Service,reason=AddressAssigned";
+            let events =
+                cluster.kubectl(&["get", "events", "--all-namespaces", "--field-selector", about, "-o", "name"]);
+            events.is_ok_and(|events| !events.trim().is_empty())
+        });
         revoke(cluster);
         cluster.apply(PUBLISHED).expect("rights");
     })

@@ -5,6 +5,7 @@ mod access;
 mod cloud;
 mod control;
 mod mixed;
+mod options;
 mod services;
 mod world;
 
@@ -58,6 +59,11 @@ const TESTS: &[Test] = &[
     ("nothing_is_left_of_both_with_a_lease_each", services::nothing_is_left_of_both_with_a_lease_each),
     ("what_a_crash_left_is_removed_at_the_next_start", services::what_a_crash_left_is_removed_at_the_next_start),
     ("a_follower_without_api_changes_nothing", services::a_follower_without_api_changes_nothing),
+    ("a_balancer_leads_to_the_api_servers_that_answer", options::a_balancer_leads_to_the_api_servers_that_answer),
+    ("a_balancer_at_the_api_servers_own_port", options::a_balancer_at_the_api_servers_own_port),
+    ("only_a_services_own_ports_are_let_in", options::only_a_services_own_ports_are_let_in),
+    ("the_address_of_a_name_is_followed", options::the_address_of_a_name_is_followed),
+    ("a_preserved_address_is_silent", options::a_preserved_address_is_silent),
     ("metrics_say_who_leads", services::metrics_say_who_leads),
     ("it_is_explained", services::it_is_explained),
     ("the_published_rights_suffice", access::the_published_rights_suffice),
