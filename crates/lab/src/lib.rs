@@ -10,7 +10,7 @@
 //! - [`observer`]: who answers for an address, asked on every port of the switch at once;
 //! - [`backend`]: servers behind the balancer; [`subject`]: the daemons looked at; [`cluster`]: all of them together;
 //! - [`fault`]: ways to break it; [`trial`]: one fault, from a healthy cluster back to a healthy cluster;
-//! - [`swarm`]: many, one upon another; [`harness`]: for tests that run inside.
+//! - [`swarm`]: many, one upon another; [`harness`]: for tests that run inside; [`figures`]: for tables.
 
 pub mod backend;
 pub mod client;
@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod dice;
 pub mod enter;
 pub mod fault;
+pub mod figures;
 pub mod harness;
 pub mod host;
 pub mod lab;

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use baton_lab::cluster::{Cluster, Plan};
 use baton_lab::dice::Dice;
 use baton_lab::fault::Fault;
+use baton_lab::figures::Figures;
 use baton_lab::lab::Part;
 use baton_lab::subject::Subject;
 use baton_lab::swarm as swarms;
 use baton_lab::trial::{self, Limits};
 
 use crate::Args;
-use crate::figures::{Figures, Row};
+use crate::figures::Row;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A gap in a hand-over that one wants to know more about.
@@ -54,7 +55,7 @@ fn outages(
 
 fn with_two(figures: &Figures, two: Duration) -> String {
     let two = if two.is_zero() { String::new() } else { format!("; two answering for {:.3} s", two.as_secs_f64()) };
-    format!("{} (n = {}){two}", figures.text(), figures.count())
+    format!("{}{two}", figures.text())
 }
 
 /// The four faults of the holder that only time can tell.
@@ -219,7 +220,7 @@ fn heals(cluster: &mut Cluster, runs: usize, lasting: Duration, dice: &mut Dice)
         thread::sleep(Duration::from_millis(500));
     }
     let never = if never == 0 { String::new() } else { format!("; not within {} s in {never} runs", WINDOW.as_secs()) };
-    Ok(format!("{} (n = {}){never}", figures.text(), figures.count()))
+    Ok(format!("{}{never}", figures.text()))
 }
 
 pub(crate) fn swarm(args: &Args, dice: &mut Dice) -> io::Result<Vec<Row>> {

@@ -13,11 +13,12 @@ use baton_cluster::probe::Probe;
 use baton_cluster::programs::Programs;
 use baton_cluster::{Cluster, Plan};
 use baton_lab::client::{Client, INTERVAL, TIMEOUT};
+use baton_lab::figures::{Figures, time};
 use baton_lab::lab::Part;
 use nix::sys::signal::Signal;
 
 use super::Args;
-use super::figures::{Figures, Row, time};
+use super::figures::Row;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,10 +10,11 @@ use baton_cluster::daemon::{Access, Daemon};
 use baton_cluster::pods::{PodSpec, object};
 use baton_cluster::programs::Programs;
 use baton_cluster::{Cluster, Plan};
+use baton_lab::figures::time;
 use serde_json::{Value, json};
 
 use super::Args;
-use super::figures::{Row, time};
+use super::figures::Row;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How exactly one sees when an address is answered.
