@@ -12,7 +12,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     debian::set_up()?;
     let mut packages =
         args.windows(2).filter(|pair| pair[0] == "-p" || pair[0] == "--package").map(|pair| pair[1].as_str());
-    if packages.clone().next().is_none() || packages.any(|package| package == "baton") {
+    if packages.clone().next().is_none() || packages.any(|package| matches!(package, "baton" | "baton-cluster")) {
         kubernetes::set_up()?;
     }
     let mut cargo = process::cargo();

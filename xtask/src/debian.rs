@@ -26,6 +26,7 @@ const TOOLS: &[Tool] = &[
     Tool { program: "ping", package: "iputils-ping", purpose: "asks whether an address can be reached" },
     Tool { program: "kill", package: "procps", purpose: "stops what a test started, in every way there is" },
     Tool { program: "capsh", package: "libcap2-bin", purpose: "looks at capabilities" },
+    Tool { program: "go", package: "golang-go", purpose: "builds Kubernetes (an older Go fetches the one it takes)" },
     Tool { program: "curl", package: "curl", purpose: "is the HTTP client" },
     Tool { program: "keepalived", package: "keepalived", purpose: "is what failover is compared with" },
     Tool { program: "haproxy", package: "haproxy", purpose: "is what balancing is compared with" },

@@ -45,12 +45,12 @@ pub(crate) fn text(command: &mut Command) -> Result<String> {
     String::from_utf8(output(command)?).with_context(|| format!("`{name}` printed something that is not text"))
 }
 
-/// Where a program is: in `PATH` or among those for administrators, which are not in everybody's `PATH`.
+/// Where a program is: in `PATH` or where some are that are not in everybody's `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     directories().into_iter().map(|directory| directory.join(program)).find(|file| file.is_file())
 }
 
-/// `PATH` with the administrators' directories, for whoever looks programs up by themselves.
+/// `PATH` with the directories of administrators and of an unpacked Go, for whoever looks programs up by themselves.
 pub(crate) fn path() -> Result<OsString> {
     std::env::join_paths(directories()).context("PATH has a directory that cannot be in it")
 }
@@ -58,7 +58,7 @@ pub(crate) fn path() -> Result<OsString> {
 fn directories() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let missing = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let missing = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/go/bin"].map(PathBuf::from);
     directories.extend(missing.into_iter().filter(|known| !std::env::split_paths(&path).any(|given| given == *known)));
     directories
 }

@@ -17,6 +17,7 @@ pub mod certificates;
 pub mod cluster;
 pub mod components;
 pub mod daemon;
+mod go;
 pub mod pods;
 pub mod probe;
 pub mod programs;

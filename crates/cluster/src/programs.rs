@@ -9,6 +9,8 @@ use std::process::Command;
 
 use rustix::fs::FlockOperation;
 
+use crate::go;
+
 /// What a cluster runs, and where a Go module has it.
 const PACKAGES: [(&str, &str); 5] = [
     ("etcd", "go.etcd.io/etcd/server/v3"),
@@ -123,12 +125,9 @@ fn build(cache: &Path, name: &str, package: &str) -> io::Result<()> {
     eprintln!("building {name} from {package} into {}: some minutes, once", cache.display());
     let unfinished = cache.join(format!("{name}.unfinished"));
     let mut go = Command::new("nice");
-    go.args(["-n", "15", "go", "build", "-trimpath", "-buildvcs=false", "-p", "2", "-ldflags"]).arg(flags);
-    go.arg("-o").arg(&unfinished).arg(package).current_dir(module());
-    // Where Go's own archive is unpacked, which is not in everybody's PATH.
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain([PathBuf::from("/usr/local/go/bin")]);
-    go.env("PATH", std::env::join_paths(places).map_err(io::Error::other)?);
+    go.args(["-n", "15"]).arg(go::program(&module())?);
+    go.args(["build", "-trimpath", "-buildvcs=false", "-p", "2", "-ldflags"]).arg(flags);
+    go.arg("-o").arg(&unfinished).arg(package).current_dir(module()).env("GOTOOLCHAIN", "local");
     let status = go.status().map_err(|error| io::Error::new(error.kind(), format!("starting Go: {error}")))?;
     if !status.success() {
         return Err(io::Error::other(format!("building {package} failed: {status}")));
