@@ -14,11 +14,14 @@ use layer::Layer;
 
 use crate::process;
 
+/// The repository that generated manifests name, so that they run what is built here.
+pub(crate) const REPOSITORY: &str = "ghcr.io/baton-vip/baton";
+
 /// How to build it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Repository name that the images carry, such as registry.example/net/baton
-    #[arg(long, default_value = "baton")]
+    #[arg(long, default_value = REPOSITORY)]
     repository: String,
     /// Pack this binary instead of building one
     #[arg(long)]

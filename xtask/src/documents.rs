@@ -66,6 +66,11 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
 }
 
 #[test]
+fn manifests_name_the_image_that_is_built() {
+    assert_eq!(crate::dist::REPOSITORY, baton_config::manager::IMAGE);
+}
+
+#[test]
 fn examples_of_files_are_accepted() {
     let mut tried = 0;
     for page in ["README.md", "docs/guarantees.md", "docs/migration.md", "docs/troubleshooting.md"] {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use baton_config::manager::IMAGE;
 use baton_config::{ManifestArgs, StartArgs, sample_config, sample_manifest};
 
 use super::args::Sample;
@@ -22,7 +23,7 @@ pub(super) fn run(what: &Sample, as_kube_vip: bool) -> ExitCode {
             }
         }
         Sample::Manifest { image } => {
-            let ours = format!("baton:{}", crate::VERSION);
+            let ours = format!("{IMAGE}:{}", crate::VERSION);
             let image = image.as_deref().unwrap_or(&ours);
             let name = if as_kube_vip { "kube-vip" } else { "baton" };
             print(&sample_manifest(&ManifestArgs { image, name, command: None }))
