@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::harness::{BATON, baton, run};
@@ -169,6 +169,35 @@ fn the_cloud_provider() {
     for ran in [run(&original, &["--leader-elect=x"]), baton(&["cloud-provider", "--leader-elect=x"])] {
         assert_eq!((ran.code, ran.err.contains("leader-elect: is not a boolean (x)")), (2, true), "{ran:?}");
     }
+}
+
+/// What documents show of commands that only print: run by a shell, as a reader would.
+#[test]
+fn commands_in_documents_are_accepted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let pages = fs::read_dir(root.join("docs")).expect("documents").map(|entry| entry.expect("a document").path());
+    let mut tried = 0;
+    for page in pages.chain([root.join("README.md")]) {
+        let text = fs::read_to_string(&page).expect("a document");
+        for block in text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            let mut script = String::from("set -eu\n");
+            for line in block.replace("\\\n", " ").lines() {
+                let printing = ["baton manifest ", "baton kubeadm ", "baton cloud-provider manifest", "baton sample "];
+                if let Some(at) = printing.iter().find_map(|command| line.find(command)) {
+                    // Without what becomes of the text. `join` asks whether the node has joined.
+                    let command = line[at..].split(['|', '>', '#']).next().unwrap_or_default();
+                    let command = command.replacen("kubeadm join", "kubeadm join --config /dev/null", 1);
+                    script += &format!("{command} > /dev/null\n").replacen("baton", BATON, 1);
+                    tried += 1;
+                } else if line.starts_with("export ") {
+                    script += &format!("{line}\n");
+                }
+            }
+            let ran = run("sh", &["-c", &script]);
+            assert_eq!(ran.code, 0, "{}:\n{script}\n{}", page.display(), ran.err);
+        }
+    }
+    assert!(tried >= 8, "{tried} commands: documents show more");
 }
 
 #[test]
