@@ -193,7 +193,8 @@ fn detail(reader: &mut Reader<'_, '_>, item: &Item, kind: &mut Option<CheckKind>
         (Some(CheckKind::File { file, weight, dynamic }), key) => match key {
             "track_file" => item.need(1, findings).unwrap_or_default().clone_into(file),
             "weight" => *weight = item.weight(1, i32::MAX, findings).unwrap_or(*weight),
-            _ => *dynamic = true,
+            "dynamic" => *dynamic = true,
+            _ => {}
         },
         (kind, _) => misc(reader, item, kind),
     }
@@ -323,7 +324,8 @@ fn udp_keyword(findings: &mut Findings, item: &Item, udp: &mut UdpCheck) {
             }
         }
         "min_reply_length" => udp.min_reply = small(item.whole(1, 0..=65_535, findings)).unwrap_or(udp.min_reply),
-        _ => udp.max_reply = small(item.whole(1, 0..=65_535, findings)).unwrap_or(udp.max_reply),
+        "max_reply_length" => udp.max_reply = small(item.whole(1, 0..=65_535, findings)).unwrap_or(udp.max_reply),
+        _ => {}
     }
 }
 

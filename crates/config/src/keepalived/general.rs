@@ -102,7 +102,23 @@ pub(super) fn keyword(reader: &mut Reader<'_, '_>, item: &Item) {
             Some(mask) => global.umask = mask,
             None => {}
         },
-        // Baton has its own table for all of these; `random_seed` and `include_check` were used while reading.
+        "random_seed" => {
+            item.whole(1, 0..=u32::MAX, findings);
+        }
+        "include_check" => {
+            for (index, word) in item.words.iter().enumerate().skip(1) {
+                let name = word.text.trim_start_matches(['+', '-']);
+                if !matches!(name, "readable" | "match" | "wildcard_match" | "brace_match") {
+                    item.bad(
+                        index,
+                        findings,
+                        "is no check and is ignored",
+                        "readable, match, wildcard_match, brace_match",
+                    );
+                }
+            }
+        }
+        // Baton has its own table for `vrrp_iptables`, `nftables` and what belongs to them.
         _ => {}
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn garp(reader: &mut Reader<'_, '_>, item: &Item) {
                 join(reader, item, name, &mut group);
             }
         }
-        _ => {
+        "interfaces" => {
             let names = names(item);
             if names.is_empty() {
                 item.bad(0, &mut reader.findings, "is empty", "names of interfaces");
@@ -90,6 +90,7 @@ pub(super) fn garp(reader: &mut Reader<'_, '_>, item: &Item) {
                 join(reader, &entry, name, &mut group);
             }
         }
+        _ => {}
     });
     if timed {
         reader.config.garp_groups.push(group);

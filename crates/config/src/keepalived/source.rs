@@ -64,6 +64,7 @@ pub(super) struct Lines<'a> {
     /// Name of the definition that the next lines belong to.
     open: Option<String>,
     directory: String,
+    checks: Checks,
     random: u64,
     files: usize,
     steps: usize,
@@ -82,6 +83,7 @@ impl<'a> Lines<'a> {
             definitions: BTreeMap::new(),
             open: None,
             directory: String::new(),
+            checks: Checks::default(),
             random,
             files: 0,
             steps: 0,
@@ -99,6 +101,7 @@ impl<'a> Lines<'a> {
 
     fn one(&mut self, path: &str, text: &str, depth: usize) {
         let before = std::mem::replace(&mut self.directory, directory(path));
+        let checks = self.checks;
         self.texts.insert(path.to_owned(), text.to_owned());
         let file: Arc<str> = Arc::from(path);
         for (number, raw) in text.split('\n').enumerate() {
@@ -121,6 +124,7 @@ impl<'a> Lines<'a> {
         }
         self.open = None;
         self.directory = before;
+        self.checks = checks;
     }
 
     /// Whether a line belongs to the definition above it.
@@ -165,7 +169,22 @@ impl<'a> Lines<'a> {
                 let what = "is defined nowhere: a placeholder that was not filled in?";
                 self.findings.warn(at, &text[found.start..found.end], what, "", "");
             }
+            self.setting(text);
             self.out.push(Line { text: text.to_owned(), at: at.clone(), verbatim });
+        }
+    }
+
+    /// What the lines say about how they are read. Wrong values are said where the keyword is.
+    fn setting(&mut self, text: &str) {
+        let mut words = text.split_whitespace();
+        match words.next() {
+            Some("include_check") => self.checks.change(words),
+            Some("random_seed") => {
+                if let Some(seed) = words.next().and_then(|seed| seed.parse::<u64>().ok()) {
+                    self.random = seed | 1;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -298,9 +317,8 @@ impl<'a> Lines<'a> {
         let pattern = pattern.trim_matches('"');
         let directory = self.directory.clone();
         let files = (self.outside.include)(pattern, &directory);
-        let wild = pattern.contains(['*', '?', '[']);
-        let wanted = matches!(word, "includew" | "includea") || matches!(word, "includem") && !wild;
-        if files.is_empty() && wanted {
+        let checks = self.checks.with(word);
+        if files.is_empty() && checks.wants(pattern) {
             self.findings.put(Kind::Security, at, word, "matches no file", pattern, "a file");
         }
         for (path, text) in files {
@@ -311,7 +329,7 @@ impl<'a> Lines<'a> {
             self.files += 1;
             match text {
                 Ok(text) => self.one(&path, &text, depth + 1),
-                Err(why) if word == "include" => {
+                Err(why) if !checks.readable => {
                     self.findings.put(Kind::Ignored, at, word, "names a file that cannot be read", &path, &why);
                 }
                 Err(why) => {
@@ -320,6 +338,60 @@ impl<'a> Lines<'a> {
             }
         }
         true
+    }
+}
+
+/// Which missing files are errors: `include_check`, and the letter behind `include`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Checks {
+    readable: bool,
+    matching: bool,
+    wild: bool,
+    brace: bool,
+}
+
+impl Checks {
+    const ALL: Checks = Checks { readable: true, matching: true, wild: true, brace: true };
+
+    /// `include_check [[+|-]option]…`: without options all, without signs exactly these.
+    fn change<'w>(&mut self, words: impl Iterator<Item = &'w str>) {
+        let (mut any, mut signed, mut on) = (false, false, true);
+        for word in words {
+            let name = word.trim_start_matches(['+', '-']);
+            signed |= name.len() < word.len();
+            on = if word.starts_with('-') { false } else { on || word.starts_with('+') };
+            if !any && !signed {
+                *self = Checks::default();
+            }
+            any = true;
+            match name {
+                "readable" => self.readable = on,
+                "match" => self.matching = on,
+                "wildcard_match" => self.wild = on,
+                "brace_match" => self.brace = on,
+                _ => {}
+            }
+        }
+        if !any {
+            *self = Checks::ALL;
+        }
+    }
+
+    fn with(self, word: &str) -> Checks {
+        match word {
+            "includer" => Checks { readable: true, ..self },
+            "includem" => Checks { readable: true, matching: true, ..self },
+            "includew" => Checks { readable: true, wild: true, ..self },
+            "includeb" => Checks { readable: true, brace: true, ..self },
+            "includea" => Checks::ALL,
+            _ => self,
+        }
+    }
+
+    /// Whether a pattern must name a file.
+    fn wants(self, pattern: &str) -> bool {
+        let wild = pattern.contains(['*', '?', '[']);
+        self.wild || self.matching && !wild || self.brace && pattern.contains('{')
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
+use std::sync::OnceLock;
 
 use baton_config::keepalived::model::Command;
 use baton_config::keepalived::{Class, Finding, Host, Included, Kind, Reading, ScriptFact, Source, read};
@@ -58,7 +59,13 @@ fn said(reading: &Reading) -> Vec<String> {
     reading.findings.iter().map(|finding| format!("{:?} {}", finding.kind, finding.message)).collect()
 }
 
-fn corpus() -> Vec<(String, String, u8)> {
+/// Name, text and verdict of each file.
+fn corpus() -> &'static [(String, String, u8)] {
+    static CORPUS: OnceLock<Vec<(String, String, u8)>> = OnceLock::new();
+    CORPUS.get_or_init(load)
+}
+
+fn load() -> Vec<(String, String, u8)> {
     let verdicts = std::fs::read_to_string(directory().join("verdicts.txt")).expect("the verdicts");
     let line = |line: &str| {
         let (name, code) = line.split_once(' ').expect("name and status");
@@ -74,8 +81,8 @@ fn verdicts_are_keepaliveds() {
     let corpus = corpus();
     assert!(corpus.len() >= 100, "{} files", corpus.len());
     for (name, text, code) in corpus {
-        let reading = parse(&text);
-        if reading.class.code() != code {
+        let reading = parse(text);
+        if reading.class.code() != *code {
             let said = said(&reading).join("\n    ");
             wrong.push(format!("{name}: {} instead of {code}\n    {said}", reading.class.code()));
         }
@@ -112,4 +119,28 @@ fn of_kind(reading: &Reading, kind: Kind) -> Vec<&Finding> {
 fn classes_are_exit_statuses() {
     let codes = [Class::Clean, Class::Broken, Class::NoInterface, Class::Warned, Class::Security].map(Class::code);
     assert_eq!(codes, [0, 2, 4, 5, 6]);
+}
+
+/// A keyword that no code names would be passed over silently.
+#[test]
+fn every_keyword_with_an_effect_has_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    for entry in std::fs::read_dir(root.join("src/keepalived")).expect("the sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() && !path.ends_with("keywords.rs") {
+            code.push_str(&std::fs::read_to_string(path).expect("text"));
+        }
+    }
+    // What the page says to be accepted and no more.
+    let accepted = ["vrrp_iptables", "nftables", "hashed", "regex_stack", "password", "ca", "certificate", "key"];
+    let page = baton_config::keepalived::reference();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let mut seen = 0;
+    for (name, rest) in rows.filter(|(_, rest)| rest.starts_with("A |") || rest.starts_with("B |")) {
+        let exempt = accepted.contains(&name) || name.starts_with("nftables_");
+        assert!(exempt || code.contains(&format!("\"{name}\"")), "{name} ({rest}) is named nowhere");
+        seen += 1;
+    }
+    assert!(seen > 150, "{seen} keywords");
 }

@@ -10,8 +10,8 @@ use baton_config::keepalived::{Kind, Reading, fix};
 use super::{corpus, of_kind, parse, read_with, said, script};
 
 fn of(name: &str) -> Reading {
-    let (_, text, _) = corpus().into_iter().find(|(known, _, _)| known == name).expect(name);
-    parse(&text)
+    let (_, text, _) = corpus().iter().find(|(known, _, _)| known == name).expect(name);
+    parse(text)
 }
 
 #[test]
@@ -120,11 +120,11 @@ fn passwords_are_never_shown() {
 
 #[test]
 fn the_fix_makes_what_was_meant() {
-    let (_, text, _) = corpus().into_iter().find(|(name, _, _)| name == "guide-check-script.conf").expect("the guide");
-    let reading = parse(&text);
+    let (_, text, _) = corpus().iter().find(|(name, _, _)| name == "guide-check-script.conf").expect("the guide");
+    let reading = parse(text);
     let lints: Vec<&str> = of_kind(&reading, Kind::Lint).iter().map(|finding| finding.lint).collect();
     assert_eq!(lints, ["weight-not-fault", "slow-check", "vrid-of-the-examples"]);
-    let fixed = fix("keepalived.conf", &text, &reading.edits);
+    let fixed = fix("keepalived.conf", text, &reading.edits);
     assert!(fixed.contains("    interval 1\n    fall 2\n    rise 2\n"), "{fixed}");
     let again = parse(&fixed);
     let lints: Vec<&str> = of_kind(&again, Kind::Lint).iter().map(|finding| finding.lint).collect();
@@ -135,11 +135,32 @@ fn the_fix_makes_what_was_meant() {
 
 #[test]
 fn a_lost_password_is_found_again() {
-    let (_, text, _) = corpus().into_iter().find(|(name, _, _)| name == "auth-one-line.conf").expect("the file");
-    let reading = parse(&text);
+    let (_, text, _) = corpus().iter().find(|(name, _, _)| name == "auth-one-line.conf").expect("the file");
+    let reading = parse(text);
     assert!(reading.config.instances[0].password.is_none());
-    let fixed = fix("keepalived.conf", &text, &reading.edits);
+    let fixed = fix("keepalived.conf", text, &reading.edits);
     let again = parse(&fixed);
     assert_eq!(again.config.instances[0].password.expect("a password").0, *b"42\0\0\0\0\0\0", "{fixed}");
     assert!(again.findings.is_empty(), "{:?}", said(&again));
+}
+
+#[test]
+fn missing_includes_count_where_that_is_asked_for() {
+    let class = |text: &str| parse(text).class.code();
+    assert_eq!(class("include nothing.conf\n"), 0);
+    assert_eq!(class("global_defs {\n  include_check\n}\ninclude nothing.conf\n"), 6);
+    assert_eq!(class("global_defs {\n  include_check match\n}\ninclude nothing*\n"), 0);
+    assert_eq!(class("global_defs {\n  include_check match\n}\ninclude nothing\n"), 6);
+    assert_eq!(
+        class("global_defs {\n  include_check\n  include_check -match -wildcard_match\n}\ninclude nothing\n"),
+        0
+    );
+}
+
+#[test]
+fn the_same_seed_makes_the_same_file() {
+    let text = "global_defs {\n  random_seed 5\n}\nvrrp_instance a {\n  interface eth0\n  virtual_router_id ${_RANDOM 10 20}\n  virtual_ipaddress { 192.0.2.9 }\n}\n";
+    let vrid = parse(text).config.instances[0].vrid;
+    assert!((10..=20).contains(&vrid));
+    assert_eq!(parse(text).config.instances[0].vrid, vrid);
 }
