@@ -47,9 +47,17 @@ impl<'i> Cursor<'i> {
 
 /// `address[/prefix] [dev …] [brd …] [label …] …`; `None` when the line cannot be used.
 pub(super) fn address(item: &Item, stays: bool, findings: &mut Findings) -> Option<Address> {
-    let Some((ip, prefix)) = network(item.key()) else {
-        item.bad(0, findings, "is no IP address; the line is passed over", "address/prefix, one in each line");
-        return None;
+    let (ip, prefix) = match (network(item.key()), item.key().split_once('/')) {
+        (Some(network), _) => network,
+        // As keepalived: the address counts, for one host.
+        (None, Some((ip, _))) if network(ip).is_some() => {
+            item.bad(0, findings, "has a prefix that there is not; the address is taken for one host", "");
+            network(ip)?
+        }
+        _ => {
+            item.bad(0, findings, "is no IP address; the line is passed over", "address/prefix, one in each line");
+            return None;
+        }
     };
     let mut out = Address {
         address: ip,

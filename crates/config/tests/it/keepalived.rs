@@ -11,6 +11,7 @@ use baton_config::keepalived::{Class, Finding, Host, Included, Kind, Reading, Sc
 mod checks;
 mod meaning;
 mod mutations;
+mod values;
 
 /// The interfaces of the host on which the verdicts were given.
 const INTERFACES: [&str; 5] = ["lo", "eth0", "eth1", "eth2", "eth3"];

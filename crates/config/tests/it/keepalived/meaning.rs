@@ -99,10 +99,9 @@ fn messages_name_the_place_and_what_to_do() {
         said(&parse(text)),
         [
             "Fatal keepalived.conf:1:1: warning: a: has no virtual_router_id, expected virtual_router_id 1 to 255, the same on all nodes",
-            "Warning keepalived.conf:1:1: warning: a: has no virtual_ipaddress",
             "Warning keepalived.conf:3:21: warning: virtual_router_id: is not valid and is ignored (300), expected a whole number from 1 to 255",
             "Warning keepalived.conf:4:3: warning: priorty: is no keyword of vrrp_instance; it is passed over, expected perhaps priority",
-            "Warning keepalived.conf:6:5: warning: 192.0.2.1/99: is no IP address; the line is passed over (192.0.2.1/99), expected address/prefix, one in each line",
+            "Warning keepalived.conf:6:5: warning: 192.0.2.1/99: has a prefix that there is not; the address is taken for one host (192.0.2.1/99)",
         ]
         .map(|line| line.replace("Fatal keepalived.conf:1:1: warning:", "Fatal keepalived.conf:1:1:"))
     );
