@@ -25,6 +25,7 @@ use crate::keeper::{self, World};
 use crate::markers::Store;
 use crate::planner::{self, Parts};
 use crate::proxy::Proxy;
+use crate::settled;
 
 /// How long the kernel may take to close the socket of a killed predecessor, and how often it is asked.
 const PREDECESSOR: Duration = Duration::from_secs(1);
@@ -162,6 +163,7 @@ fn launch(options: Start, settings: Settings, ready: Ready, started: Time, as_ku
         Err(e) => return fail(FAILED, &format!("the keeper's thread: {e}")),
     };
     let parts = Parts { options, as_kube_vip, settings, markers, keeper, reports, proxy, socket, started, warnings };
+    runtime.spawn(settled::give_back());
     runtime.block_on(planner::run(parts))
 }
 

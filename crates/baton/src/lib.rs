@@ -13,6 +13,7 @@ pub mod manager;
 pub mod markers;
 pub mod planner;
 pub mod proxy;
+mod settled;
 
 /// This version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rustix::mm::MlockAllFlags;
 use rustix::process::Resource;
@@ -53,6 +54,23 @@ pub fn lock_memory() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the pages of this program's text go that were used so far. Those that are used again come back from the page cache;
+/// what only the start used does not.
+pub fn give_back_text() -> io::Result<()> {
+    let program = fs::read_link("/proc/self/exe")?;
+    for line in fs::read_to_string("/proc/self/maps")?.lines() {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        if let [range, "r-xp", _, _, _, path] = words[..]
+            && Path::new(path) == program
+            && let Some((from, to)) = range.split_once('-')
+            && let (Ok(from), Ok(to)) = (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16))
+        {
+            sys::unmap_text(from, to.saturating_sub(from))?;
+        }
+    }
+    Ok(())
+}
+
 /// Asks that the calling thread runs before ordinary ones (`SCHED_FIFO`); false when it may not. What it forks does not
 /// inherit it.
 #[must_use]
@@ -90,6 +108,7 @@ mod tests {
         assert_eq!(netns_inode(), fs::metadata("/proc/self/ns/net").unwrap().ino());
         // Whether it is allowed depends on the machine; it must not disturb either way.
         let _ = lock_memory();
+        give_back_text().unwrap();
         assert_eq!(vec![1u8; 4 << 20].iter().map(|b| usize::from(*b)).sum::<usize>(), 4 << 20);
     }
 

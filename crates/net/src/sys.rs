@@ -1,5 +1,5 @@
-//! What the standard library and rustix do not offer safely: link-layer socket addresses. The only `unsafe` of the
-//! project; each block says why it holds.
+//! What the standard library and rustix do not offer safely: link-layer socket addresses, pages of the program. The only
+//! `unsafe` of the project; each block says why it holds.
 #![allow(unsafe_code, reason = "system calls and socket addresses without a safe wrapper live here and nowhere else")]
 
 use std::io;
@@ -85,4 +85,17 @@ pub(crate) fn set_priority(socket: &Socket, priority: i32) -> io::Result<()> {
     // SAFETY: the option's value is an `int` that outlives the call, and its length is given.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PRIORITY, value, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes the pages of a mapping of the program's text out of memory, locked ones too; they are read again when they are used.
+pub(crate) fn unmap_text(from: usize, length: usize) -> io::Result<()> {
+    let mapping: *mut libc::c_void = std::ptr::with_exposed_provenance_mut(from);
+    for advice in [libc::MADV_DONTNEED_LOCKED, libc::MADV_DONTNEED] {
+        // SAFETY: the caller took both from a private mapping of the program's file that cannot be written to: what is read
+        // there next comes from the file again, and is the same.
+        if unsafe { libc::madvise(mapping, length, advice) } == 0 {
+            return Ok(());
+        }
+    }
+    Err(io::Error::last_os_error())
 }

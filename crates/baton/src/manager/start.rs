@@ -36,6 +36,7 @@ use crate::kube::events::Recorder;
 use crate::kube::watch::watch;
 use crate::kube::write::Writer;
 use crate::kube::{self, Access, AccessSettings, Client, Files, Selection, Times, lease, servers};
+use crate::settled;
 
 /// Where a pod learns its namespace.
 const NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -59,7 +60,10 @@ pub fn run(loaded: LoadedManager, run_dir: &Path) -> ExitCode {
         Err(e) => return fail(FAILED, &format!("the event loop: {e}")),
     };
     match prepare(loaded, run_dir) {
-        Ok(parts) => runtime.block_on(launch(parts)),
+        Ok(parts) => {
+            runtime.spawn(settled::give_back());
+            runtime.block_on(launch(parts))
+        }
         Err(why) => fail(FAILED, &why),
     }
 }
