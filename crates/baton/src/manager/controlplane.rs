@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use baton_config::manager::{ControlPlane as Settings, DnsMode, Target};
+use baton_config::manager::{ControlPlane as Settings, Target};
 use baton_core::lease::LeaseName;
-use baton_core::services::{self, pick};
+use baton_core::services::pick;
 
 /// What is kept for the control plane.
 pub(super) struct ControlPlane {
@@ -36,12 +36,12 @@ impl ControlPlane {
             return None;
         }
         match found {
-            Ok(addresses) if pick(mode(self.settings.dns_mode), false, &addresses).is_empty() => {
+            Ok(addresses) if pick(self.settings.dns_mode, false, &addresses).is_empty() => {
                 self.fails(name, format!("none of its {} addresses fits dns_mode", addresses.len()))
             }
             Ok(mut addresses) => {
                 // Servers answer in turns: what is kept stays as long as it is among the answers.
-                let mode = mode(self.settings.dns_mode);
+                let mode = self.settings.dns_mode;
                 let before = self.resolved.get(name).map(|known| pick(mode, false, known)).unwrap_or_default();
                 addresses.sort_by_key(|address| !before.contains(address));
                 let again = self.unresolved.remove(name).is_some();
@@ -64,25 +64,17 @@ impl ControlPlane {
             Target::Ip(address) => vec![*address],
             Target::Name(name) => {
                 let known = self.resolved.get(name).map_or(&[] as &[IpAddr], Vec::as_slice);
-                pick(mode(self.settings.dns_mode), false, known)
+                pick(self.settings.dns_mode, false, known)
             }
         };
         self.settings.addresses.iter().flat_map(of).filter(|address| seen.insert(*address)).collect()
     }
 }
 
-/// The same, as Services have it.
-pub(super) fn mode(mode: DnsMode) -> services::DnsMode {
-    match mode {
-        DnsMode::First => services::DnsMode::First,
-        DnsMode::Ipv4 => services::DnsMode::Ipv4,
-        DnsMode::Ipv6 => services::DnsMode::Ipv6,
-        DnsMode::Dual => services::DnsMode::Dual,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use baton_core::services::DnsMode;
+
     use super::*;
 
     fn address(text: &str) -> IpAddr {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use baton_core::keeper::HostAddress;
-use baton_core::services::Interface;
+use baton_core::services::{Interface, subnet};
 use baton_net::rtnl::Rtnl;
 
 /// Interfaces with the host's own addresses; ours do not count.
@@ -26,23 +26,7 @@ pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
 /// The prefix length of the network on an interface that has the address; without one, the address's own.
 pub(super) fn prefix(interfaces: &[Interface], interface: &str, address: IpAddr) -> u8 {
     let whole = if address.is_ipv4() { 32 } else { 128 };
-    let networks = interfaces.iter().filter(|i| *i.name == *interface).flat_map(|i| &i.addresses);
-    let fits = networks.filter(|(own, prefix)| *prefix < whole && same_network(*own, address, *prefix));
-    fits.map(|(_, prefix)| *prefix).max().unwrap_or(whole)
-}
-
-fn same_network(one: IpAddr, other: IpAddr, prefix: u8) -> bool {
-    match (one, other) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            let differ = u32::from(a) ^ u32::from(b);
-            differ.checked_shr(32 - u32::from(prefix.min(32))).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            let differ = u128::from(a) ^ u128::from(b);
-            differ.checked_shr(128 - u32::from(prefix.min(128))).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
+    interfaces.iter().find(|i| *i.name == *interface).and_then(|i| subnet(i, address)).unwrap_or(whole)
 }
 
 /// Removes addresses that carry our mark and that nobody keeps: a predecessor's. What could not be removed is said.

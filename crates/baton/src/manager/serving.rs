@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use baton_config::manager::{Prefix, ServicesInterface};
+use baton_config::manager::ServicesInterface;
 use baton_core::lease::LeaseName;
 use baton_core::services::{self, Change, Happening, Ingress, Key, Kind, Options, Placement, Services, Touched};
 use baton_net::clock;
@@ -43,10 +43,6 @@ pub(super) fn options(
     lease: LeaseName,
     control_plane: Option<&controlplane::ControlPlane>,
 ) -> Options {
-    let prefix = |prefix: Prefix| match prefix {
-        Prefix::Length(length) => services::Prefix::Length(length),
-        Prefix::Auto => services::Prefix::Auto,
-    };
     Options {
         node: settings.node.as_str().into(),
         interface: interface.into(),
@@ -55,8 +51,8 @@ pub(super) fn options(
             ServicesInterface::Auto => Placement::Auto,
             ServicesInterface::Named(name) => Placement::Named(name.as_str().into()),
         },
-        prefix4: prefix(settings.subnet.v4),
-        prefix6: prefix(settings.subnet.v6),
+        prefix4: settings.subnet.v4,
+        prefix6: settings.subnet.v6,
         namespace: services.namespace.as_deref().map(Into::into),
         class_name: services.class.name.as_str().into(),
         class_only: services.class.only,
@@ -67,7 +63,7 @@ pub(super) fn options(
         lease_duration: settings.election.duration,
         control_plane: control_plane.map(controlplane::ControlPlane::addresses).unwrap_or_default(),
         control_plane_lease: control_plane.map(|c| c.lease.clone()),
-        dns: controlplane::mode(services.dns_mode),
+        dns: services.dns_mode,
         disable_updates: !services.write_status,
         security: services.security,
         labels: settings.node_labels,

@@ -6,6 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+pub use baton_core::services::{DnsMode, Prefix};
+
 use super::cloud::Pools;
 
 /// Everything that `baton manager` does.
@@ -71,15 +73,6 @@ pub struct Subnet {
     pub v6: Prefix,
 }
 
-/// A prefix length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prefix {
-    /// This one.
-    Length(u8),
-    /// That of the network on the interface which contains the address (`vip_subnet=auto`); without one, the host's.
-    Auto,
-}
-
 impl Subnet {
     /// The prefix length for an address; `None`: that of the interface's network.
     #[must_use]
@@ -141,19 +134,6 @@ pub enum Target {
     Ip(IpAddr),
     /// A host name.
     Name(String),
-}
-
-/// Which addresses of a DNS name count (`dns_mode`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DnsMode {
-    /// The first one, of whatever family.
-    First,
-    /// The first IPv4 address.
-    Ipv4,
-    /// The first IPv6 address.
-    Ipv6,
-    /// The first of each family.
-    Dual,
 }
 
 /// `lb_enable`.

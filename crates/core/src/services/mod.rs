@@ -31,7 +31,7 @@ pub use happening::{Happening, Kind};
 pub use labels::{HAS_IP, PROVIDED, control_plane_labels};
 pub use object::{Endpoint, Families, Ingress, Interface, Key, PREFIX, Port, Protocol, Service, Slice, TrafficPolicy};
 pub use options::{DnsMode, Options, Placement, Prefix};
-pub use place::Place;
+pub use place::{Place, subnet};
 pub use plan::{Plan, Planned, Security, Verdict, Why};
 pub use state::Services;
 

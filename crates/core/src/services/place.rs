@@ -97,10 +97,12 @@ fn vlan_tag(name: &str) -> Option<u16> {
     (!parent.is_empty() && (1..=4094).contains(&tag)).then_some(tag)
 }
 
-/// Prefix length of the interface's subnet that has the address.
-fn subnet(interface: &Interface, address: IpAddr) -> Option<u8> {
-    let found = interface.addresses.iter().find(|(own, prefix)| shares(*own, *prefix, address));
-    found.map(|(_, prefix)| *prefix)
+/// Prefix length of the interface's smallest subnet that has the address. An address for itself is no subnet.
+#[must_use]
+pub fn subnet(interface: &Interface, address: IpAddr) -> Option<u8> {
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    let shared = interface.addresses.iter().filter(|(own, prefix)| *prefix < whole && shares(*own, *prefix, address));
+    shared.map(|(_, prefix)| *prefix).max()
 }
 
 fn shares(own: IpAddr, prefix: u8, address: IpAddr) -> bool {
