@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::proxy::check;
 
-/// Successes in a row that make it well again: one that has just started may fall over once more.
+/// Successes in a row after which its addresses come back: a server that has just started may fall over once more.
 const SUCCESSES: u32 = 3;
 
 /// What is asked, and how often.
@@ -68,31 +68,39 @@ pub(super) enum Condition {
     Ill(String),
 }
 
-/// Asks until nobody listens any more; tells changes. A server that was never seen to answer is not ill: there may be
-/// none on this host.
-pub(super) async fn watch(probe: Probe, changes: mpsc::Sender<Condition>) {
-    let mut opinion = Opinion::default();
+/// What came of one question.
+pub(super) type Answer = Result<(), String>;
+
+/// Asks until nobody listens any more.
+pub(super) async fn watch(probe: Probe, answers: mpsc::Sender<Answer>) {
     let mut due = tokio::time::interval(probe.check.interval);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         due.tick().await;
-        if let Some(change) = opinion.heard(probe.ask().await, probe.check.fall)
-            && changes.send(change).await.is_err()
-        {
+        if answers.send(probe.ask().await).await.is_err() {
             return;
         }
     }
 }
 
-/// What is thought of it after so many answers.
-#[derive(Debug, Default)]
-struct Opinion {
+/// What is thought of it after so many answers. A server that was never seen to answer is not ill: there may be none on this
+/// host.
+#[derive(Debug)]
+pub(super) struct Opinion {
+    /// Failures in a row that make it ill.
+    failures: u32,
     well: Option<bool>,
     against: u32,
 }
 
 impl Opinion {
-    fn heard(&mut self, answer: Result<(), String>, failures: u32) -> Option<Condition> {
+    pub(super) fn new(failures: u32) -> Opinion {
+        Opinion { failures, well: None, against: 0 }
+    }
+
+    /// Takes an answer. `given_up`: addresses were, so that they would move once more; otherwise one good answer is enough, and
+    /// is heard before another server's makes this node give them up.
+    pub(super) fn heard(&mut self, answer: Answer, given_up: bool) -> Option<Condition> {
         let good = answer.is_ok();
         match (self.well, good) {
             (None, false) => return None,
@@ -106,7 +114,12 @@ impl Opinion {
             }
             (Some(_), _) => self.against += 1,
         }
-        if self.against < if good { SUCCESSES } else { failures } {
+        let enough = match (good, given_up) {
+            (false, _) => self.failures,
+            (true, true) => SUCCESSES,
+            (true, false) => 1,
+        };
+        if self.against < enough {
             return None;
         }
         self.against = 0;
@@ -122,11 +135,11 @@ impl Opinion {
 mod tests {
     use super::*;
 
-    fn told(answers: &str) -> Vec<(usize, bool)> {
-        let mut opinion = Opinion::default();
+    fn told(answers: &str, given_up: bool) -> Vec<(usize, bool)> {
+        let mut opinion = Opinion::new(3);
         let heard = |(i, c)| {
             let answer = if c == '+' { Ok(()) } else { Err("no".to_owned()) };
-            Some((i, opinion.heard(answer, 3)? == Condition::Well))
+            Some((i, opinion.heard(answer, given_up)? == Condition::Well))
         };
         answers.chars().enumerate().filter_map(heard).collect()
     }
@@ -144,9 +157,15 @@ mod tests {
 
     #[test]
     fn three_failures_and_three_successes() {
-        assert_eq!(told("------"), [], "never seen: there may be none here");
-        assert_eq!(told("+--+--+-"), [(0, true)], "not in a row");
-        assert_eq!(told("--+---"), [(2, true), (5, false)]);
-        assert_eq!(told("+----++-+++"), [(0, true), (3, false), (10, true)]);
+        assert_eq!(told("------", true), [], "never seen: there may be none here");
+        assert_eq!(told("+--+--+-", true), [(0, true)], "not in a row");
+        assert_eq!(told("--+---", true), [(2, true), (5, false)]);
+        assert_eq!(told("+----++-+++", true), [(0, true), (3, false), (10, true)]);
+    }
+
+    #[test]
+    fn what_was_not_given_up_needs_no_second_thought() {
+        assert_eq!(told("+----+", false), [(0, true), (3, false), (5, true)]);
+        assert_eq!(told("+---+---", false), [(0, true), (3, false), (4, true), (7, false)]);
     }
 }

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::apiserver::Condition;
+use super::apiserver;
 use super::face::Question;
 use super::{Manager, names, objects};
 use crate::keeper::Report;
@@ -29,7 +29,7 @@ pub(super) enum Input {
     Nodes(Change<objects::Node>),
     Written(Written),
     Resolved(names::Answer),
-    Local(Condition),
+    Local(apiserver::Answer),
     /// Whether another API server answers.
     Elsewhere(Result<String, String>),
     Backend(health::Change),
@@ -53,7 +53,7 @@ pub(super) struct Inputs {
     pub(super) nodes: Option<mpsc::Receiver<Change<objects::Node>>>,
     pub(super) written: mpsc::Receiver<Written>,
     pub(super) resolved: mpsc::Receiver<names::Answer>,
-    pub(super) local: Option<mpsc::Receiver<Condition>>,
+    pub(super) local: Option<mpsc::Receiver<apiserver::Answer>>,
     pub(super) elsewhere: mpsc::Receiver<Result<String, String>>,
     pub(super) asked: mpsc::Receiver<Question>,
     pub(super) signals: Signals,
@@ -120,7 +120,7 @@ impl Manager {
             change = next(nodes) => Input::Nodes(change),
             Some(done) = written.recv() => Input::Written(done),
             Some(answer) = resolved.recv() => Input::Resolved(answer),
-            condition = next(local) => Input::Local(condition),
+            answer = next(local) => Input::Local(answer),
             Some(found) = elsewhere.recv() => Input::Elsewhere(found),
             Some(question) = asked.recv() => Input::Asked(question),
             change = backend(&mut self.balancing) => Input::Backend(change),

@@ -44,6 +44,7 @@ use crate::kube::events::Recorder;
 use crate::kube::write::Writer;
 use crate::kube::{Access, Client};
 
+use apiserver::Opinion;
 use balancer::Balancing;
 use controlplane::ControlPlane;
 use face::Faces;
@@ -125,6 +126,7 @@ struct Manager {
     held: BTreeSet<IpAddr>,
     interfaces: Vec<Interface>,
     local: Local,
+    opinion: Opinion,
     /// What the kernel was told about ports.
     ports: baton_net::ports::Ports,
     /// When labels and ports are to follow what changed.
@@ -163,7 +165,7 @@ impl Manager {
             Input::Nodes(change) => self.node_seen(change),
             Input::Written(done) => self.written(&done),
             Input::Resolved((name, found)) => self.resolved(&name, found),
-            Input::Local(condition) => self.condition(condition),
+            Input::Local(answer) => self.local_answered(answer),
             Input::Elsewhere(found) => self.elsewhere(found),
             Input::Backend(change) => self.backend_changed(change),
             Input::Asked(question) => self.answer(question),

@@ -8,7 +8,7 @@ use baton_core::services::Change;
 use baton_core::time::Time;
 use tracing::{info, warn};
 
-use super::apiserver::Condition;
+use super::apiserver::{self, Condition};
 use super::{Leading, Local, Manager};
 use crate::keeper::Report;
 use crate::planner::notes;
@@ -58,16 +58,19 @@ impl Manager {
         if until.is_some() {
             self.annotate_lease(&name);
         }
+        self.forget_lease(&name);
         self.change(Change::Lease { name, holder });
     }
 
-    /// This node's own API server.
-    pub(super) fn condition(&mut self, condition: Condition) {
+    /// This node's own API server answered, or did not.
+    pub(super) fn local_answered(&mut self, answer: apiserver::Answer) {
+        let given_up = matches!(self.local, Local::Ill { given_up: true, .. });
+        let Some(condition) = self.opinion.heard(answer, given_up) else { return };
         match condition {
             Condition::Well => {
-                if let Local::Ill { given_up, .. } = &self.local {
+                if let Local::Ill { .. } = &self.local {
                     info!(event = "api-server-up", "this node's API server answers again");
-                    if *given_up {
+                    if given_up {
                         self.fit(false);
                         self.avoid_local(false);
                     }

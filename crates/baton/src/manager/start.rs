@@ -19,7 +19,7 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
-use super::apiserver::{self, Probe};
+use super::apiserver::{self, Opinion, Probe};
 use super::balancer::Balancing;
 use super::controlplane::ControlPlane;
 use super::face::{self, Faces, QUESTIONS};
@@ -284,6 +284,7 @@ async fn launch(parts: Parts) -> ExitCode {
 }
 
 fn assemble(mut parts: Parts, signals: Signals) -> Manager {
+    let (local, opinion) = probe(&parts.settings);
     let client = Client::new(&parts.access, Times::default());
     servers::follow(parts.access.clone(), client.clone());
     let settings = &parts.settings;
@@ -315,7 +316,7 @@ fn assemble(mut parts: Parts, signals: Signals) -> Manager {
         nodes: balancing.as_ref().map(|_| watch(client.clone(), Selection::all(kube::NODES))),
         written,
         resolved,
-        local: probe(&parts.settings),
+        local,
         elsewhere: heard,
         asked,
         signals,
@@ -330,6 +331,7 @@ fn assemble(mut parts: Parts, signals: Signals) -> Manager {
         control_plane,
         serving,
         balancing,
+        opinion,
         ipam,
         resolver,
         writer,
@@ -359,19 +361,23 @@ fn balancing(settings: &ManagerSettings, warnings: &mut BTreeMap<&'static str, S
             let why = format!("no balancer, so the addresses lead to the holder's own API server: {e}");
             warn!("{why}");
             warnings.insert("balancer", why);
-            None
+            (None, opinion)
         }
     }
 }
 
-fn probe(settings: &ManagerSettings) -> Option<mpsc::Receiver<apiserver::Condition>> {
-    let control_plane = settings.control_plane.as_ref()?;
-    let health = control_plane.health.as_ref()?;
-    match Probe::new(health, control_plane.port) {
+/// Asks this node's API server, and what to think of its answers.
+fn probe(settings: &ManagerSettings) -> (Option<mpsc::Receiver<apiserver::Answer>>, Opinion) {
+    let control_plane = settings.control_plane.as_ref();
+    let Some((port, health)) = control_plane.and_then(|c| Some((c.port, c.health.as_ref()?))) else {
+        return (None, Opinion::new(1));
+    };
+    let opinion = Opinion::new(health.failures);
+    match Probe::new(health, port) {
         Ok(probe) => {
-            let (tell, changes) = mpsc::channel(4);
+            let (tell, answers) = mpsc::channel(4);
             tokio::spawn(apiserver::watch(probe, tell));
-            Some(changes)
+            (Some(answers), opinion)
         }
         Err(why) => {
             warn!("this node's API server is not asked how it is: {why}");
