@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use baton_core::keeper::note::mac_text;
 use baton_core::keeper::status::{Guarantee, PeerStatus, Role, Status, Transition, VipStatus};
+use baton_core::lease::LeaseName;
 use baton_core::time::Time;
 use serde::{Deserialize, Serialize};
 
@@ -289,6 +290,9 @@ impl Names<'_> {
 
 fn address(v: &VipStatus, names: &Names<'_>, now: Time) -> Address {
     let here = matches!(v.role, Role::Holder);
+    // Who holds the Lease holds its addresses.
+    let of = |name: &LeaseName| names.status.leases.iter().find(|l| l.name == *name);
+    let leased = v.lease.as_ref().and_then(of).filter(|l| l.until.is_none());
     Address {
         address: v.address.to_string(),
         interface: v.interface.clone(),
@@ -302,9 +306,10 @@ fn address(v: &VipStatus, names: &Names<'_>, now: Time) -> Address {
         holder: v.holder.map(|a| a.to_string()),
         holder_name: match v.holder {
             Some(a) => names.of(a),
-            None => here.then(|| names.status.node.clone()),
+            None if here => Some(names.status.node.clone()),
+            None => leased.map(|l| l.holder.clone()).filter(|holder| !holder.is_empty()),
         },
-        remaining_ms: v.until.map(|t| ms(t.left(now))),
+        remaining_ms: v.until.or(leased.and_then(|l| l.taken_until)).map(|t| ms(t.left(now))),
         guarantee: match v.guarantee {
             Guarantee::QuorumFenced => "quorum-fenced",
             Guarantee::QuorumUnfenced => "quorum-unfenced",
@@ -405,6 +410,7 @@ pub(crate) mod tests {
     use std::net::SocketAddr;
 
     use baton_core::keeper::Reason;
+    use baton_core::keeper::status::LeaseStatus;
     use serde_json::Value;
 
     use super::*;
@@ -490,6 +496,37 @@ pub(crate) mod tests {
         assert_eq!(d.transitions[0].at, "2024-02-28T23:59:55.000Z");
         assert_eq!(d.quiet_ms, None);
         assert_eq!(d.warnings.len(), 1, "{:?}", d.warnings);
+    }
+
+    #[test]
+    fn a_standby_names_the_holder_of_the_lease() {
+        let now = Time(200_000_000_000);
+        let name = LeaseName { namespace: "kube-system".into(), name: "plndr-cp-lock".into() };
+        let lease = LeaseStatus {
+            name: name.clone(),
+            campaigns: true,
+            holder: "node-2".to_owned(),
+            until: None,
+            taken_until: Some(now + Duration::from_secs(9)),
+            trouble: None,
+            addresses: 1,
+        };
+        let vip = VipStatus {
+            address: "10.0.0.100".parse().expect("an address"),
+            interface: "eth0".to_owned(),
+            lease: Some(name),
+            role: Role::Standby,
+            holder: None,
+            until: None,
+            guarantee: Guarantee::LeaseFenced,
+            healthy: true,
+            stranger: None,
+            gains: 0,
+            losses: 0,
+        };
+        let status = Status { node: "node-1".to_owned(), vips: vec![vip], leases: vec![lease], ..Status::default() };
+        let shown = &document(&status, Around::default(), now, Duration::ZERO).addresses[0];
+        assert_eq!((shown.holder_name.as_deref(), shown.remaining_ms), (Some("node-2"), Some(9_000)));
     }
 
     #[test]
