@@ -66,6 +66,15 @@ impl Manager {
             self.campaigns.remove(name);
             self.outbox.push(Event::Resign(name.clone()));
             self.counters.forget(&self.campaigns);
+            self.forget_lease(name);
+        }
+    }
+
+    /// What nobody campaigns for any more, and this node does not hold, nobody tells about.
+    pub(super) fn forget_lease(&mut self, name: &LeaseName) {
+        let held = self.leading.get(name).is_some_and(|leading| leading.until.is_some());
+        if !held && !self.campaigns.contains(name) {
+            self.leading.remove(name);
         }
     }
 

@@ -56,7 +56,8 @@ impl Ipam {
             tokio::spawn(async move {
                 if let Ok(Ok(status)) = timeout(KEEPER, status).await {
                     let until = status.leases.iter().find(|l| l.name == lease).and_then(|l| l.until);
-                    tell.send_replace(until);
+                    // Whoever has lost it since is not told otherwise by an older word.
+                    tell.send_if_modified(|known| known.is_some() && std::mem::replace(known, until) != until);
                 }
             });
         }

@@ -63,6 +63,9 @@ impl Services {
         }
         let after = lease.as_ref().and_then(|lease| self.decide(address, lease));
         self.index(before.as_ref(), after.as_ref(), touched);
+        if let Some(former) = lease_before.as_ref().filter(|former| lease.as_ref() != Some(*former)) {
+            self.forget_unwanted(former);
+        }
         if before != after {
             touched.addresses.insert(address);
         }
@@ -128,22 +131,24 @@ impl Services {
         if self.holders.get(&name) == Some(&holder) {
             return;
         }
-        let before = if holder.is_empty() {
-            self.holders.remove(&name)
-        } else {
+        self.forget_holder(&name);
+        if !holder.is_empty() {
             *self.speakers.entry(holder.clone()).or_default() += 1;
-            self.holders.insert(name, holder)
-        };
-        if let Some(before) = before
+            self.holders.insert(name, holder);
+        }
+        if self.speaks() {
+            touched.services.extend(self.unsaid.iter().cloned());
+        }
+    }
+
+    fn forget_holder(&mut self, name: &LeaseName) {
+        if let Some(before) = self.holders.remove(name)
             && let Some(count) = self.speakers.get_mut(&before)
         {
             *count = count.saturating_sub(1);
             if *count == 0 {
                 self.speakers.remove(&before);
             }
-        }
-        if self.speaks() {
-            touched.services.extend(self.unsaid.iter().cloned());
         }
     }
 
@@ -156,6 +161,14 @@ impl Services {
         for key in over {
             self.former.remove(&key);
             self.dirty.insert(key.0);
+            self.forget_unwanted(&key.1);
+        }
+    }
+
+    /// Nobody is going to tell who holds a Lease that has no address here any more, and nobody waits for.
+    fn forget_unwanted(&mut self, lease: &LeaseName) {
+        if !self.campaigns(lease) && !self.former.keys().any(|(_, former)| former == lease) {
+            self.forget_holder(lease);
         }
     }
 

@@ -140,6 +140,19 @@ fn one_node_tells_what_all_know_and_each_what_it_lacks() {
     assert!(told(&node.holder("default/kubevip-web", "")).is_empty());
 }
 
+/// Services come and go for years; what nobody campaigns for is not told about any more.
+#[test]
+fn the_holder_of_a_lease_that_nobody_wants_is_forgotten() {
+    let mut node = Node::new(per_service());
+    node.backed(service("web").at("10.0.0.5"));
+    node.holder("default/kubevip-web", "node-2");
+    assert_eq!((node.services.holders.len(), node.services.speakers.len()), (1, 1));
+    node.take(Change::ServiceGone(Key::new("default", "web")));
+    // Another Service may get its address: until its former holder cannot have it any more, he matters.
+    node.wait(15);
+    assert_eq!((node.services.holders.len(), node.services.speakers.len()), (0, 0));
+}
+
 #[test]
 fn an_event_names_the_addresses_that_are_about_to_follow() {
     let mut node = Node::new(options());
