@@ -102,7 +102,11 @@ impl Inbox {
         };
         std::thread::Builder::new()
             .name("leases".to_owned())
-            .spawn(move || runtime.block_on(thread.run(self.0, watches)))
+            .spawn(move || {
+                // A renewal and a take-over wait for it; where that is not allowed it is scheduled like everybody else.
+                let _ = baton_net::process::realtime();
+                runtime.block_on(thread.run(self.0, watches));
+            })
             .map(drop)
     }
 }
