@@ -56,6 +56,8 @@ pub(crate) enum Turn {
 pub(crate) struct Place {
     pub(crate) vip: Vip,
     pub(crate) hold: Hold,
+    /// Since when nothing is held: when it came, or the last hold was over.
+    idle_since: Time,
     pub(crate) conflict: Conflict,
     pub(crate) announcer: Announcer,
     /// No longer configured: goes as soon as nothing is held.
@@ -86,6 +88,7 @@ impl Place {
         Place {
             vip,
             hold: Hold::None,
+            idle_since: now,
             conflict: Conflict::new(now),
             announcer: Announcer::default(),
             removed: false,
@@ -125,6 +128,7 @@ impl Place {
         }
         let Some(vip) = self.successor_vip.take() else { return false };
         self.vip = vip;
+        self.idle_since = now;
         self.conflict = Conflict::new(now);
         true
     }
@@ -169,6 +173,7 @@ impl Place {
     pub(crate) fn lose(&mut self, cx: &mut Context<'_>, reason: Reason, since: Time) -> Turn {
         self.gate(cx, GateOp::Shut);
         self.hold = Hold::None;
+        self.idle_since = cx.now;
         self.kernel_refused = false;
         self.losses += 1;
         self.cause = Reason::Expired;
@@ -183,8 +188,10 @@ impl Place {
         self.hold == Hold::None && self.pending == 0 && cx.now >= self.gate_retry && until > cx.now + cx.tick * 3
     }
 
-    /// It was granted: ask the kernel for the gate.
+    /// It was granted: ask the kernel for the gate. `began`: since when it is tried; it may have been asked for by a Lease long
+    /// before there was this address.
     pub(crate) fn open(&mut self, cx: &mut Context<'_>, until: Time, began: Time) {
+        let began = began.max(self.idle_since);
         self.hold = Hold::Opening { end: until, began };
         let op = if cx.now < self.inherited { GateOp::Renew { end: until } } else { GateOp::Open { end: until } };
         self.gate(cx, op);
@@ -305,6 +312,7 @@ impl Place {
             && cx.now >= accept_end
         {
             self.hold = Hold::None;
+            self.idle_since = cx.now;
             self.preserved = false;
             self.gate(cx, GateOp::Shut);
             cx.out.push(Effect::Holding { vip: self.vip.address, holding: Holding::Gone });
