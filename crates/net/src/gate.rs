@@ -151,7 +151,13 @@ impl Gates {
     /// Addresses whose gates somebody left open, with the longer time left of the two.
     pub fn open_gates(&mut self) -> Vec<(IpAddr, Duration)> {
         let Some(kernel) = &mut self.kernel else { return Vec::new() };
-        kernel.runtime.block_on(table::open_gates(&kernel.connection)).unwrap_or_default()
+        kernel.runtime.block_on(table::left(&kernel.connection, table::GATES)).unwrap_or_default()
+    }
+
+    /// Addresses that are guarded, with the time left, whoever guarded them.
+    pub fn guarded(&mut self) -> Vec<(IpAddr, Duration)> {
+        let Some(kernel) = &mut self.kernel else { return Vec::new() };
+        kernel.runtime.block_on(table::left(&kernel.connection, table::GUARDS)).unwrap_or_default()
     }
 
     /// The tables are whole: sets, chains on their links, rules.

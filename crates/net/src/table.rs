@@ -20,7 +20,7 @@ mod marker;
 mod rules;
 mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -310,20 +310,26 @@ pub(crate) fn run<T: Send>(work: impl Future<Output = Result<T, TableError>> + S
     })
 }
 
-/// Addresses whose gates are open, with the longer time left of the two.
-pub(crate) async fn open_gates(connection: &Connection<Nftables>) -> Result<Vec<(IpAddr, Duration)>, TableError> {
-    let mut open: Vec<(IpAddr, Duration)> = Vec::new();
+/// The sets of gates.
+pub(crate) const GATES: &[&str] = &["answer4", "accept4", "answer6", "accept6"];
+/// The sets of guarded addresses.
+pub(crate) const GUARDS: &[&str] = &["guard4", "guard6"];
+
+/// Addresses in these sets, with the longest time left.
+pub(crate) async fn left(
+    connection: &Connection<Nftables>,
+    sets: &[&str],
+) -> Result<Vec<(IpAddr, Duration)>, TableError> {
+    let mut all: BTreeMap<IpAddr, Duration> = BTreeMap::new();
     for (table, family) in ours(connection).await?.iter().filter(|(table, _)| table != ARP_TABLE) {
-        for set in ["answer4", "accept4", "answer6", "accept6"] {
+        for set in sets {
             for (address, left) in elements(connection, (table, *family), set).await {
-                match open.iter_mut().find(|(known, _)| *known == address) {
-                    Some((_, longest)) => *longest = left.max(*longest),
-                    None => open.push((address, left)),
-                }
+                let longest = all.entry(address).or_default();
+                *longest = left.max(*longest);
             }
         }
     }
-    Ok(open)
+    Ok(all.into_iter().collect())
 }
 
 pub(crate) fn failed(what: &str, source: nlink::Error) -> TableError {

@@ -149,10 +149,10 @@ impl Thread {
     }
 
     /// An address without a table answers: the tables go only when no address of ours is left, whatever became of the
-    /// operations before. Those that stay end by themselves.
+    /// operations before, and whether or not it was this process that put it. Those that stay end by themselves.
     fn remove_tables(&mut self) {
         self.addresses.finish();
-        let left = remove_marked(&self.all());
+        let left = remove_marked(&self.all(), &self.world.gates.guarded());
         if left.is_empty() {
             let removed = self.world.gates.remove();
             return self.outcome(removed, || "removing the nftables tables".to_owned());

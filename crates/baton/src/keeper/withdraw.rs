@@ -1,5 +1,8 @@
 //! The way out when the keeper's thread cannot do it any more: it panicked, or hangs.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use baton_core::keeper::GateOp;
 use baton_core::settings::Vip;
 use baton_net::gate::Gates;
@@ -16,7 +19,7 @@ pub fn withdraw(vips: &[Vip], fence: bool) -> Vec<String> {
                 gates.apply(vip, GateOp::Shut);
             }
             // An address without a table answers: the table goes only after the addresses.
-            failures.extend(remove_marked(vips));
+            failures.extend(remove_marked(vips, &gates.guarded()));
             if failures.is_empty()
                 && let Err(e) = gates.remove()
             {
@@ -27,14 +30,15 @@ pub fn withdraw(vips: &[Vip], fence: bool) -> Vec<String> {
         }
         Err(e) => {
             failures.push(format!("the gates: {e}"));
-            failures.extend(remove_marked(vips));
+            failures.extend(remove_marked(vips, &[]));
         }
     }
     failures
 }
 
-/// Only what carries our mark: the same address of somebody else's making stays.
-pub(super) fn remove_marked(vips: &[Vip]) -> Vec<String> {
+/// Only what carries our mark: the same address of somebody else's making stays. What our tables guard is ours, too: a
+/// predecessor may have left it, and nobody have named it since.
+pub(super) fn remove_marked(vips: &[Vip], guarded: &[(IpAddr, Duration)]) -> Vec<String> {
     let opened = Rtnl::open().and_then(|mut rtnl| rtnl.addresses().map(|all| (rtnl, all)));
     let (mut rtnl, all) = match opened {
         Ok(opened) => opened,
@@ -43,7 +47,7 @@ pub(super) fn remove_marked(vips: &[Vip]) -> Vec<String> {
     let mut failures = Vec::new();
     for found in all {
         let ours = |v: &Vip| v.address == found.address && v.interface == found.interface;
-        if !found.mine || !vips.iter().any(ours) {
+        if !found.mine || !vips.iter().any(ours) && !guarded.iter().any(|(address, _)| *address == found.address) {
             continue;
         }
         if let Err(e) = rtnl.remove_address(&found.interface, found.address, found.prefix) {

@@ -58,6 +58,7 @@ const TESTS: &[Test] = &[
     ("nothing_is_left_of_both", services::nothing_is_left_of_both),
     ("nothing_is_left_of_both_with_a_lease_each", services::nothing_is_left_of_both_with_a_lease_each),
     ("what_a_crash_left_is_removed_at_the_next_start", services::what_a_crash_left_is_removed_at_the_next_start),
+    ("a_stop_before_anything_was_read_leaves_nothing", services::a_stop_before_anything_was_read_leaves_nothing),
     ("a_follower_without_api_changes_nothing", services::a_follower_without_api_changes_nothing),
     ("a_balancer_leads_to_the_api_servers_that_answer", options::a_balancer_leads_to_the_api_servers_that_answer),
     ("a_balancer_at_the_api_servers_own_port", options::a_balancer_at_the_api_servers_own_port),

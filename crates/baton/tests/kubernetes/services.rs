@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::access::in_cluster;
 use crate::world::{
-    LEASE, PATIENCE, SERVICES, answering, cut_from_api, deploy, eventually, holder, join_to_api, lease_holder,
+    LEASE, PATIENCE, SERVICES, answering, cut_from_api, deploy, eventually, has, holder, join_to_api, lease_holder,
     never_two, places, program, shell, text, with,
 };
 
@@ -416,6 +416,29 @@ pub(crate) fn what_a_crash_left_is_removed_at_the_next_start() -> Result<(), Ski
         remove(cluster, "web");
         cluster.start_daemon(place).expect("a daemon");
         withdrawn(cluster, first());
+    })
+}
+
+/// A killed holder comes back without the API, so that it does not know what it kept, and is stopped before its addresses
+/// have ended: they would answer as soon as nothing guards them.
+pub(crate) fn a_stop_before_anything_was_read_leaves_nothing() -> Result<(), Skipped> {
+    services(ONE_ELECTION, |cluster| {
+        create(cluster, &service("web", "web", &first().to_string(), "Cluster"));
+        let place = holder(cluster, first());
+        let from = Instant::now();
+        cluster.kill(place);
+        cut_from_api(cluster, place);
+        cluster.start_daemon(place).expect("a daemon");
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(has(cluster, place, first()), "it stays for longer than this\n{}", cluster.words());
+        assert!(cluster.terminate(place, PATIENCE).is_some(), "{}", cluster.words());
+        assert!(!has(cluster, place, first()), "the address is still there\n{}", cluster.words());
+        join_to_api(cluster, place);
+        eventually(cluster, PATIENCE, "another node answers", || {
+            answering(cluster, first()).is_some_and(|other| other != place)
+        });
+        never_two(cluster, first(), from);
+        cluster.start_daemon(place).expect("a daemon");
     })
 }
 

@@ -1,12 +1,12 @@
 //! What one step of one address may look at, and where it puts what it decides.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use baton_wire::peer::Record;
 
-use super::event::{Effect, Link, Mac};
+use super::event::{Effect, HostAddress, Link, Mac};
 use super::session::Session;
 use super::voters::Voters;
 use crate::settings::Ownership;
@@ -29,6 +29,10 @@ pub(crate) struct Context<'a> {
     pub(crate) voters: &'a Voters,
     pub(crate) sessions: &'a BTreeMap<SocketAddr, Session>,
     pub(crate) links: &'a BTreeMap<String, Link>,
+    /// What the host has of addresses that are not kept.
+    pub(crate) strays: &'a BTreeMap<IpAddr, Vec<HostAddress>>,
+    /// Gates of a predecessor whose addresses have not been named yet, and their ends.
+    pub(crate) inherited: &'a mut BTreeMap<IpAddr, Time>,
     pub(crate) tick: Duration,
     /// Duration of a grant now: the smallest that all voters allow.
     pub(crate) lease: Duration,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::dispute::Dispute;
 use super::elector::{Elector, Wish};
-use super::event::{Effect, GateDone, HostAddress, Mac};
+use super::event::{Effect, GateDone, GateOp, HostAddress, Mac};
 use super::note::Reason;
 use super::place::{Hold, Place, Turn};
 use crate::lease::{LeaseName, LeaseRecord, LeaseReply, LeaseSettings};
@@ -25,6 +25,7 @@ pub(crate) use tenant::Tenant;
 
 /// A stop waits so much longer than the drain for the answer to a release.
 const RELEASE_WAIT: Duration = Duration::from_secs(1);
+
 /// What a time to come back belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
@@ -52,6 +53,8 @@ pub(crate) struct Leased {
     /// What the present event touches.
     leases_touched: BTreeSet<LeaseName>,
     places_touched: BTreeSet<IpAddr>,
+    /// Gates of a predecessor that are being shut although nobody has named their addresses, and when they end.
+    silencing: BTreeMap<IpAddr, Time>,
     stop: Stop,
     /// By how much the last renewal was late.
     pub(crate) lag: Option<Duration>,
@@ -142,6 +145,9 @@ impl Leased {
     }
 
     pub(crate) fn gate_done(&mut self, cx: &mut Context<'_>, vip: IpAddr, done: GateDone) {
+        if matches!(done, GateDone::Shut | GateDone::Lost) && self.silencing.remove(&vip).is_some() {
+            self.leases_touched.extend(self.campaigns.keys().cloned());
+        }
         let Some(t) = self.places.get_mut(&vip) else { return };
         cx.lease = self.campaigns.get(&t.lease).map_or(cx.lease, |c| c.lead.duration);
         if t.place.gate_done(cx, done) == Turn::Gained {
@@ -238,18 +244,20 @@ impl Leased {
 
     /// Releases the Lease when nothing answers by it any more, and forgets it when nobody wants it.
     fn let_go(&mut self, cx: &mut Context<'_>, name: &LeaseName) {
-        let Some(c) = self.campaigns.get_mut(name) else { return };
-        if c.lead.leave.is_none() {
-            return;
-        }
+        let holds = |c: &Campaign| c.elector.as_ref().is_some_and(|e| e.until(cx.now).is_some());
+        let leaves = self.campaigns.get(name).filter(|c| c.lead.leave.is_some()).map(holds);
+        let unnamed = if leaves == Some(true) { self.silence_unnamed(cx) } else { None };
+        let Some(c) = self.campaigns.get_mut(name).filter(|_| leaves.is_some()) else { return };
         let answers = |address: &IpAddr| self.places.get(address).is_some_and(|t| t.place.may_answer());
-        let shut = !c.members.iter().any(answers);
+        let shut = unnamed.is_none() && !c.members.iter().any(answers);
         c.ask(cx, name, Wish::Leave { shut });
         let wake = c.elector.as_ref().and_then(|e| e.wake(cx.now, Wish::Leave { shut }));
         let over = shut && c.elector.as_ref().is_none_or(|e| e.until(cx.now).is_none() && !e.asks());
         if over && c.resigning {
             c.elector = None;
             c.resigning = false;
+            // Should it be campaigned for again, its holder is news.
+            c.told = None;
             cx.out.push(Effect::Forget { name: name.clone() });
             let wake = c.wake_at(cx);
             let empty = c.members.is_empty();
@@ -260,7 +268,21 @@ impl Leased {
             return;
         }
         let end = c.elector.as_ref().and_then(|e| e.until(cx.now));
-        self.schedule_lease(name, [wake, end].into_iter().flatten().min());
+        self.schedule_lease(name, [wake, end, unnamed].into_iter().flatten().min());
+    }
+
+    /// Before a Lease is given up: addresses that nobody has named since this process started may hang on it, and a
+    /// predecessor may have left their gates open. Gives when the last of them ends, if they are not known to be shut.
+    fn silence_unnamed(&mut self, cx: &mut Context<'_>) -> Option<Time> {
+        for (address, end) in std::mem::take(cx.inherited) {
+            for HostAddress { interface, prefix, .. } in cx.strays.get(&address).into_iter().flatten().cloned() {
+                let vip = Vip { address, prefix, interface, priority: 0, source: Source::Peers };
+                cx.out.push(Effect::Gate { vip, op: GateOp::Shut });
+                self.silencing.insert(address, end);
+            }
+        }
+        self.silencing.retain(|_, end| cx.now < *end);
+        self.silencing.values().max().copied()
     }
 
     /// Steps one address. Gives its Lease when that one is being given up.
@@ -338,12 +360,6 @@ impl Leased {
     pub(crate) fn left(&self, now: Time) -> bool {
         let over = |c: &Campaign| c.elector.as_ref().is_none_or(|e| e.until(now).is_none() && !e.asks());
         self.places.values().all(|t| t.place.left()) && (self.stop == Stop::Over || self.campaigns.values().all(over))
-    }
-
-    /// The longest time for which a Lease of these is held: what is put in the kernel lasts accordingly.
-    pub(crate) fn longest(&self) -> Duration {
-        let all = self.campaigns.values().filter_map(|c| c.elector.as_ref().map(Elector::duration));
-        all.max().unwrap_or_default()
     }
 }
 

@@ -245,6 +245,8 @@ impl Keeper {
             out,
             post,
             rng: &mut self.rng,
+            strays: &self.strays,
+            inherited: &mut self.inherited,
         }
     }
 

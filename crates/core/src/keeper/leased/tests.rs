@@ -384,6 +384,36 @@ fn a_restart_within_the_lease_costs_nothing() {
     assert_eq!(lab.record(0).transitions, 0);
 }
 
+/// Between a start and the first list of Services nobody knows what hangs on the Lease.
+#[test]
+fn what_a_predecessor_left_open_is_shut_before_the_lease_goes_also_when_nobody_has_named_it() {
+    let mut lab = Lab::new(2, 1, 3);
+    lab.run(3000);
+    let first = lab.holder(0).expect("held");
+    lab.kill(first);
+    lab.run(100);
+    lab.start(first, 1, 0);
+    lab.run(50);
+    assert_eq!(lab.held_by(first), 3, "its gates are open");
+    lab.event(first, Event::Stop);
+    assert_eq!(lab.held_by(first), 0, "they are shut before anything is said");
+    lab.run(50);
+    assert_eq!((lab.held_by(3 - first), lab.gained(3 - first)[0]), (3, Reason::HandedOver));
+}
+
+#[test]
+fn a_gain_is_counted_from_when_there_was_something_to_gain() {
+    let mut lab = Lab::new(1, 1, 1);
+    lab.run(10_000);
+    lab.event(1, Event::Put(vip(7, 0)));
+    lab.run(5);
+    let took = |note: &Note| match note {
+        Note::Gained { vip, took, .. } if *vip == address(7) => Some(*took),
+        _ => None,
+    };
+    assert_eq!(lab.notes.iter().find_map(|(.., note)| took(note)), Some(Duration::ZERO));
+}
+
 #[test]
 fn cut_off_it_ends_before_others_begin() {
     let mut lab = Lab::new(3, 1, 1);
