@@ -99,7 +99,8 @@ fn prepare(options: &Start, settings: &Settings, udp: Option<UdpSocket>, gates: 
     }
     let mut world = open(ownership, udp, gates).map_err(|e| format!("the kernel: {e}"))?;
     world.gates.install(&ownership.vips).map_err(|e| e.to_string())?;
-    let (world, memory) = inventory(world, known).map_err(|e| format!("reading links and addresses: {e}"))?;
+    let memory = world.memory().map_err(|e| format!("reading links and addresses: {e}"))?;
+    let memory = Memory { longest_lease: known.longest_lease, majority_seen: known.majority_seen, ..memory };
     Ok(Ready { world, memory, markers, warnings })
 }
 
@@ -123,17 +124,6 @@ fn open(ownership: &Ownership, udp: Option<UdpSocket>, gates: Gates) -> std::io:
         vips: ownership.vips.clone(),
         leases: None,
     })
-}
-
-fn inventory(mut world: World, known: crate::markers::Markers) -> std::io::Result<(World, Memory)> {
-    let memory = Memory {
-        longest_lease: known.longest_lease,
-        majority_seen: known.majority_seen,
-        addresses: world.rtnl.addresses()?,
-        links: world.rtnl.links()?,
-        open_gates: world.gates.open_gates(),
-    };
-    Ok((world, memory))
 }
 
 fn launch(options: Start, settings: Settings, ready: Ready, started: Time, as_kube_vip: bool) -> ExitCode {

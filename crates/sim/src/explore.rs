@@ -11,9 +11,8 @@ use std::time::Duration;
 use baton_core::keeper::Event;
 
 use crate::clock::{Clock, Moment};
-use crate::host::{Counts, Host, Output};
+use crate::host::{Host, Output};
 use crate::invariants;
-use crate::kernel::{Kernel, Markers};
 use crate::mistake::Mistake;
 use crate::plan::Plan;
 use crate::rng::Rng;
@@ -186,24 +185,7 @@ impl Search {
 
 impl Cluster {
     fn new(plan: &Plan, mistake: Option<Mistake>) -> Cluster {
-        let machine = |(id, m): (usize, &crate::plan::Machine)| Host {
-            id,
-            address: crate::plan::peer_address(id),
-            links: m.links.clone(),
-            clock: m.clock,
-            kernel: Kernel::boot(m.tick, &m.links),
-            disk: Markers::default(),
-            settings: m.settings.clone(),
-            process: None,
-            paused: false,
-            frozen: false,
-            failures: 0,
-            guard: None,
-            unguarded: false,
-            mistake,
-            counts: Counts::default(),
-            incarnation: 0,
-        };
+        let machine = |(id, m): (usize, &crate::plan::Machine)| Host::new(id, m, mistake);
         let hosts: Vec<Host> = plan.machines.iter().enumerate().map(machine).collect();
         let later = (0..hosts.len()).map(|id| (Moment(id as u64 * 1_000_000), Later::Start(id))).collect();
         let pauses = vec![None; hosts.len()];

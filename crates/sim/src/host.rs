@@ -8,7 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use baton_core::Time;
-use baton_core::keeper::status::Guarantee;
 use baton_core::keeper::{Effect, Event, GateDone, Keeper, Mac, Marker, Memory};
 use baton_core::lease::{LeaseName, LeaseOp};
 use baton_core::settings::{LEASE_MAX, Ownership, Vip};
@@ -18,7 +17,10 @@ use crate::gate::Call;
 use crate::kernel::{Kernel, Markers};
 use crate::message;
 use crate::mistake::Mistake;
+use crate::plan::{Machine, peer_address};
 use crate::trace::Trace;
+
+mod fence;
 
 /// Datagrams and notifications that wait for a process; more are dropped, as by a socket.
 const INBOX_MAX: usize = 512;
@@ -121,6 +123,8 @@ pub struct Host {
     pub unguarded: bool,
     /// What was planted.
     pub mistake: Option<Mistake>,
+    /// Planted, too: addresses are guarded no longer than this, whatever the keeper wants.
+    pub guard_most: Option<Duration>,
     /// What it did so far.
     pub counts: Counts,
     /// The incarnation that its process last spoke as.
@@ -128,6 +132,30 @@ pub struct Host {
 }
 
 impl Host {
+    /// A machine that has booted; nothing runs.
+    #[must_use]
+    pub fn new(id: usize, machine: &Machine, mistake: Option<Mistake>) -> Host {
+        Host {
+            id,
+            address: peer_address(id),
+            links: machine.links.clone(),
+            clock: machine.clock,
+            kernel: Kernel::boot(machine.tick, &machine.links),
+            disk: Markers::default(),
+            settings: machine.settings.clone(),
+            process: None,
+            paused: false,
+            frozen: false,
+            failures: 0,
+            guard: None,
+            unguarded: false,
+            mistake,
+            guard_most: None,
+            counts: Counts::default(),
+            incarnation: 0,
+        }
+    }
+
     /// The machine's clock now.
     #[must_use]
     pub fn now(&self, at: Moment) -> Time {
@@ -174,6 +202,7 @@ impl Host {
         let now = self.now(at);
         self.kernel.expire(now);
         self.kernel.notices.clear();
+        (self.guard, self.unguarded) = (None, false);
         let markers = self.markers();
         let memory = Memory {
             longest_lease: match self.mistake {
@@ -182,6 +211,7 @@ impl Host {
             },
             majority_seen: markers.majority_seen,
             open_gates: self.kernel.open_gates(now),
+            guarded: self.kernel.guarded(now),
             addresses: self.kernel.addresses.keys().filter_map(|a| self.kernel.host_address(*a)).collect(),
             links: self.kernel.links.values().cloned().collect(),
         };
@@ -328,94 +358,6 @@ impl Host {
         }
     }
 
-    /// Somebody removes the tables.
-    pub fn flush(&mut self) {
-        self.kernel.flush();
-        if let Some(process) = &mut self.process {
-            process.flushed = true;
-        }
-    }
-
-    /// Puts the tables back, what is held first.
-    fn repair(&mut self, now: Time) {
-        let (Some(process), Some((vips, timeout))) = (&self.process, &self.guard) else { return };
-        if self.kernel.flushed {
-            let held = process.open.clone();
-            self.kernel.repair(now, vips, *timeout, &held);
-            held.keys().for_each(|address| self.mark_alone(now, *address));
-        }
-    }
-
-    fn begin_gate(&mut self, at: Moment, mut call: Call) {
-        self.counts.opened += u64::from(call.gains());
-        self.counts.shut += u64::from(!call.opens());
-        if !self.settings.fence {
-            let now = self.now(at);
-            self.kernel.gates.entry(call.vip.address).or_default();
-            self.mark_alone(now, call.vip.address);
-            return self.result(call.vip.address, call.by_the_clock(now));
-        }
-        self.repair(self.now(at));
-        if call.gains() && !self.guarded(at, call.vip.address) {
-            return self.result(call.vip.address, GateDone::Failed);
-        }
-        let Some(performed) = self.refused() else { return self.gate_step(at, call) };
-        if performed {
-            let now = self.now(at);
-            while call.step(now, &mut self.kernel).is_none() {}
-            self.mark_alone(now, call.vip.address);
-        }
-        self.result(call.vip.address, GateDone::Failed);
-    }
-
-    /// No gate is opened for an address that is not guarded: it would answer when the gate shuts.
-    fn guarded(&mut self, at: Moment, address: IpAddr) -> bool {
-        let now = self.now(at);
-        if self.kernel.guards.get(&address).is_none_or(|ends| *ends <= now)
-            && let Some((vips, timeout)) = self.guard.clone()
-            && self.refused() != Some(false)
-        {
-            self.kernel.guard(now, &vips, timeout);
-        }
-        self.kernel.guards.contains_key(&address)
-    }
-
-    /// An address must not outlive its guard: without it, it would answer. The guard may have ended while the process stood
-    /// still between the decision and this.
-    fn put_address(&mut self, now: Time, vip: &Vip, valid: Duration) {
-        self.counts.put += 1;
-        let ended = self.settings.fence && self.kernel.guards.get(&vip.address).is_none_or(|end| *end <= now);
-        if (self.unguarded || ended)
-            && let Some((vips, timeout)) = self.guard.clone()
-        {
-            self.guard_again(now, &vips, timeout);
-        }
-        if !self.unguarded && self.refused() != Some(false) {
-            self.kernel.put_address(now, vip, valid);
-        }
-    }
-
-    fn guard_again(&mut self, now: Time, vips: &[Vip], timeout: Duration) {
-        let refused = self.refused();
-        if refused != Some(false) {
-            self.kernel.guard(now, vips, timeout);
-        }
-        self.unguarded = refused.is_some();
-    }
-
-    /// Remembers with the gate whether its holder said that it stands outside the guarantee.
-    fn mark_alone(&mut self, now: Time, address: IpAddr) {
-        if !self.settings.start_as_leader {
-            return;
-        }
-        let Some(process) = &self.process else { return };
-        let status = process.keeper.status(now);
-        let alone = status.vips.iter().any(|v| v.address == address && v.guarantee == Guarantee::Alone);
-        if let Some(gate) = self.kernel.gates.get_mut(&address) {
-            gate.alone = alone;
-        }
-    }
-
     fn perform(&mut self, at: Moment, effect: Effect, decided: Time, out: &mut Vec<Output>) {
         let now = self.now(at);
         self.counts.effects += 1;
@@ -435,6 +377,7 @@ impl Host {
                 let before = self.guard.take().map(|(vips, _)| vips).unwrap_or_default();
                 let others = before.into_iter().filter(|b| vips.iter().all(|v| v.address != b.address));
                 let all = others.chain(vips.iter().cloned()).collect();
+                let timeout = self.guard_most.map_or(timeout, |most| most.min(timeout));
                 self.guard = Some((all, timeout));
                 self.repair(now);
                 if self.settings.fence {
@@ -478,9 +421,12 @@ impl Host {
         }
     }
 
-    /// The process leaves in order. Its table goes, unless an address is left that would then answer unguarded.
+    /// The process leaves in order, with what a predecessor left and nobody has named since. Its table goes, unless an address
+    /// is left that would then answer unguarded.
     pub fn leave(&mut self) {
         self.process = None;
+        let named = |address: &IpAddr| self.guard.iter().flat_map(|(vips, _)| vips).any(|v| v.address == *address);
+        self.kernel.addresses.retain(|address, assigned| !assigned.mine || named(address));
         if self.kernel.addresses.values().all(|assigned| !assigned.mine) {
             self.kernel.flushed = false;
             self.kernel.gates.clear();

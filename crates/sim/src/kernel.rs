@@ -206,6 +206,22 @@ impl Kernel {
         self.guards.retain(|_, ends| *ends > now);
     }
 
+    /// An address of ours that stays for longer than it is guarded.
+    #[must_use]
+    pub fn outlives_its_guard(&self) -> Option<IpAddr> {
+        let longer = |(address, assigned): &(&IpAddr, &Assigned)| {
+            let goes = assigned.ends.filter(|_| assigned.mine).map(|ends| ends + EXPIRY_LAG);
+            goes.is_some_and(|goes| self.guards.get(address).is_none_or(|guard| *guard < goes))
+        };
+        self.addresses.iter().find(longer).map(|(address, _)| *address)
+    }
+
+    /// The longest time for which an address is guarded from now.
+    #[must_use]
+    pub fn guarded(&self, now: Time) -> Duration {
+        self.guards.values().map(|ends| ends.left(now)).max().unwrap_or_default()
+    }
+
     /// When [`Kernel::expire`] has something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Time> {

@@ -2,6 +2,7 @@
 //!
 //! A run is a pure function of its seed. No real clock, socket or thread; ordered maps only.
 
+pub mod agenda;
 pub mod clock;
 pub mod explore;
 pub mod faults;

@@ -1,19 +1,19 @@
 //! The world: machines, the network between them, and what happens when, all from one seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use baton_core::keeper::{Event, Mac, Marker};
 
+use crate::agenda::{Agenda, Entry};
 use crate::clock::Moment;
 use crate::faults::Undo;
-use crate::host::{Counts, Host, Output};
+use crate::host::{Host, Output};
 use crate::invariants::{Phase, Watch, left};
-use crate::kernel::{Kernel, Markers};
 use crate::mistake::Mistake;
 use crate::network::Network;
-use crate::plan::{Plan, peer_address};
+use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::tamper;
 use crate::trace::Trace;
@@ -28,10 +28,6 @@ const PLANNER_MAX: Duration = Duration::from_millis(50);
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// A process is scheduled.
-    Wake(usize),
-    /// A kernel's timers.
-    Expire(usize),
     /// A datagram arrives.
     Deliver {
         /// Sender.
@@ -85,9 +81,7 @@ pub struct World {
     pub step: u64,
     /// What was planted.
     pub mistake: Option<Mistake>,
-    queue: BTreeMap<(Moment, u64), Action>,
-    queued: u64,
-    wake: Vec<Option<Moment>>,
+    agenda: Agenda<Action>,
     /// Which life each machine's process is in.
     pub lives: Vec<u64>,
 }
@@ -96,29 +90,8 @@ impl World {
     /// The machines of a plan, booted, nothing running.
     #[must_use]
     pub fn new(plan: Plan, mistake: Option<Mistake>, lines: bool) -> World {
-        let hosts: Vec<Host> = plan
-            .machines
-            .iter()
-            .enumerate()
-            .map(|(id, machine)| Host {
-                id,
-                address: peer_address(id),
-                links: machine.links.clone(),
-                clock: machine.clock,
-                kernel: Kernel::boot(machine.tick, &machine.links),
-                disk: Markers::default(),
-                settings: machine.settings.clone(),
-                process: None,
-                paused: false,
-                frozen: false,
-                failures: 0,
-                guard: None,
-                unguarded: false,
-                mistake,
-                counts: Counts::default(),
-                incarnation: 0,
-            })
-            .collect();
+        let hosts: Vec<Host> =
+            plan.machines.iter().enumerate().map(|(id, machine)| Host::new(id, machine, mistake)).collect();
         World {
             at: Moment(0),
             network: Network { weather: plan.weather.clone(), cuts: BTreeSet::new() },
@@ -129,9 +102,7 @@ impl World {
             watch: Watch::new(&plan),
             step: 0,
             mistake,
-            queue: BTreeMap::new(),
-            queued: 0,
-            wake: vec![None; hosts.len()],
+            agenda: Agenda::new(hosts.len()),
             lives: vec![0; hosts.len()],
             hosts,
             plan,
@@ -140,17 +111,20 @@ impl World {
 
     /// Something is going to happen after `wait`.
     pub fn after(&mut self, wait: Duration, action: Action) {
-        self.queued += 1;
-        self.queue.insert((self.at + wait, self.queued), action);
+        self.agenda.plan(self.at + wait, action);
     }
 
     /// Lets everything happen until `until`, or until an invariant breaks.
     pub fn run_until(&mut self, until: Moment) {
         while self.watch.violation.is_none() {
-            let Some(next) = self.queue.first_entry().filter(|entry| entry.key().0 <= until) else { break };
-            let ((at, _), action) = next.remove_entry();
+            let Some((at, entry)) = self.agenda.next(until) else { break };
             self.at = at;
-            self.act(action);
+            match entry {
+                Entry::Wake(node) if self.agenda.wakes(node, at) => self.run_process(node),
+                Entry::Wake(_) => {}
+                Entry::Expire(node) => self.expire(node),
+                Entry::Do(action) => self.act(action),
+            }
             self.look();
         }
         self.at = self.at.max(until);
@@ -161,19 +135,14 @@ impl World {
         self.watch.look(self.at, self.step, &self.hosts);
     }
 
+    fn expire(&mut self, node: usize) {
+        let now = self.hosts[node].now(self.at);
+        self.hosts[node].kernel.expire(now);
+        self.wake_soon(node);
+    }
+
     fn act(&mut self, action: Action) {
         match action {
-            Action::Wake(node) => {
-                if self.wake[node] == Some(self.at) {
-                    self.wake[node] = None;
-                    self.run_process(node);
-                }
-            }
-            Action::Expire(node) => {
-                let now = self.hosts[node].now(self.at);
-                self.hosts[node].kernel.expire(now);
-                self.wake_soon(node);
-            }
             Action::Deliver { from, to, bytes } => self.deliver(from, to, bytes),
             Action::Claim { to, vip, mac } => {
                 if !self.hosts[to].frozen {
@@ -214,14 +183,7 @@ impl World {
     /// The process is scheduled as soon as the machine gets to it.
     pub fn wake_soon(&mut self, node: usize) {
         let wait = self.rng.between(Duration::ZERO, self.plan.latency);
-        self.wake_at(node, self.at + wait);
-    }
-
-    fn wake_at(&mut self, node: usize, when: Moment) {
-        if self.wake[node].is_none_or(|planned| when < planned || planned < self.at) {
-            self.wake[node] = Some(when);
-            self.after(when.since(self.at), Action::Wake(node));
-        }
+        self.agenda.wake_at(self.at, node, self.at + wait);
     }
 
     /// Lets a process run until it has nothing to do or is paused.
@@ -233,7 +195,7 @@ impl World {
                 return;
             }
             if !self.hosts[node].step(self.at, &mut out, &mut self.trace) {
-                self.plan_next(node);
+                self.agenda.rest(self.at, &self.hosts[node], self.plan.latency, &mut self.rng);
                 return;
             }
             self.step += 1;
@@ -243,20 +205,6 @@ impl World {
             }
         }
         self.watch.broken("effects settle", self.step, self.at, format!("n{node} never comes to rest"));
-    }
-
-    fn plan_next(&mut self, node: usize) {
-        let host = &self.hosts[node];
-        let expiry = host.kernel.next_expiry().map(|time| host.clock.when(time));
-        if host.runs()
-            && let Some(due) = host.deadline()
-        {
-            let late = self.rng.between(Duration::ZERO, self.plan.latency);
-            self.wake_at(node, due.max(self.at) + late);
-        }
-        if let Some(expiry) = expiry.filter(|expiry| *expiry > self.at) {
-            self.after(expiry.since(self.at), Action::Expire(node));
-        }
     }
 
     fn output(&mut self, node: usize, output: Output) {
@@ -391,11 +339,11 @@ impl World {
     /// Drops messages that are on their way for longer than on a normal day.
     pub fn drop_late(&mut self) {
         let limit = self.at + self.plan.weather.delay_max;
-        self.queue.retain(|(at, _), action| *at <= limit || !matches!(action, Action::Deliver { .. }));
+        self.agenda.retain(|at, action| at <= limit || !matches!(action, Action::Deliver { .. }));
     }
 
     /// Takes planned faults and their ends off the queue; the caller ends them all.
     pub fn forget_faults(&mut self) {
-        self.queue.retain(|_, action| !matches!(action, Action::Fault | Action::Undo(_)));
+        self.agenda.retain(|_, action| !matches!(action, Action::Fault | Action::Undo(_)));
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use baton_core::keeper::{Event, GateOp, Keeper, Level};
+use baton_core::keeper::{Event, GateOp, Keeper, Level, Memory};
 use baton_core::settings::{Ownership, Vip};
 use baton_core::time::Time;
 use baton_net::clock;
@@ -62,6 +62,22 @@ pub struct World {
     pub leases: Option<Requests>,
 }
 
+impl World {
+    /// What a predecessor left on the host and in the kernel; the markers are read elsewhere.
+    ///
+    /// # Errors
+    /// What reading links or addresses may fail with.
+    pub fn memory(&mut self) -> std::io::Result<Memory> {
+        Ok(Memory {
+            addresses: self.rtnl.addresses()?,
+            links: self.rtnl.links()?,
+            open_gates: self.gates.open_gates(),
+            guarded: self.gates.guarded().into_iter().map(|(_, left)| left).max().unwrap_or_default(),
+            ..Memory::default()
+        })
+    }
+}
+
 pub(super) struct Thread {
     pub(super) keeper: Keeper,
     pub(super) world: World,
@@ -75,8 +91,8 @@ pub(super) struct Thread {
     pub(super) vips: BTreeMap<IpAddr, Vip>,
     /// How long addresses are guarded, and which ones the kernel did not take the last time.
     pub(super) guard: Duration,
-    /// Until when at least each address is guarded.
-    pub(super) guarded: BTreeMap<IpAddr, Time>,
+    /// On which interface each address is guarded, and until when at least.
+    pub(super) guarded: BTreeMap<IpAddr, (String, Time)>,
     pub(super) unguarded: BTreeMap<IpAddr, Vip>,
     pub(super) stopped: bool,
     inbox: Receiver<Command>,

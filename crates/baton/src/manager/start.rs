@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use baton_config::manager::{Api, LeaseRef, LoadedManager, ManagerSettings, ServicesInterface};
-use baton_core::keeper::{HostAddress, Keeper, Memory};
+use baton_core::keeper::{HostAddress, Keeper};
 use baton_core::lease::LeaseName;
 use baton_core::settings::Ownership;
 use baton_net::gate::Gates;
@@ -78,8 +78,8 @@ fn prepare(loaded: LoadedManager, run_dir: &Path) -> Result<Parts, String> {
         None => default_interface(),
     };
     let (gates, fence) = fence(&mut warnings)?;
-    let world = open(&settings, &interface, gates, fence).map_err(|e| format!("the kernel: {e}"))?;
-    let (world, memory) = inventory(world).map_err(|e| format!("reading links and addresses: {e}"))?;
+    let mut world = open(&settings, &interface, gates, fence).map_err(|e| format!("the kernel: {e}"))?;
+    let memory = world.memory().map_err(|e| format!("reading links and addresses: {e}"))?;
     if !settings.allow_interface_not_up && !memory.links.iter().any(|link| link.name == interface && link.up) {
         warn!("interface {interface} is not up: its addresses wait for it");
     }
@@ -183,17 +183,6 @@ fn open(settings: &ManagerSettings, interface: &str, mut gates: Gates, fence: bo
     })
 }
 
-fn inventory(mut world: World) -> std::io::Result<(World, Memory)> {
-    let memory = Memory {
-        longest_lease: None,
-        majority_seen: false,
-        addresses: world.rtnl.addresses()?,
-        links: world.rtnl.links()?,
-        open_gates: world.gates.open_gates(),
-    };
-    Ok((world, memory))
-}
-
 /// No peers and no addresses: those come one by one, with their Leases.
 fn ownership(settings: &ManagerSettings, fence: bool) -> Ownership {
     Ownership {
@@ -284,7 +273,6 @@ async fn launch(parts: Parts) -> ExitCode {
 }
 
 fn assemble(mut parts: Parts, signals: Signals) -> Manager {
-    let (local, opinion) = probe(&parts.settings);
     let client = Client::new(&parts.access, Times::default());
     servers::follow(parts.access.clone(), client.clone());
     let settings = &parts.settings;
@@ -296,6 +284,7 @@ fn assemble(mut parts: Parts, signals: Signals) -> Manager {
     });
     let balancing = balancing(settings, &mut parts.warnings);
     let (resolver, resolved) = Resolver::new();
+    let (local, opinion) = probe(&parts.settings);
     let (writer, written) = Writer::start(client.clone());
     let recorder = Recorder::start(client.clone(), "kube-vip", &settings.node);
     let (questions, asked) = mpsc::channel(QUESTIONS);
@@ -331,7 +320,6 @@ fn assemble(mut parts: Parts, signals: Signals) -> Manager {
         control_plane,
         serving,
         balancing,
-        opinion,
         ipam,
         resolver,
         writer,
@@ -343,6 +331,7 @@ fn assemble(mut parts: Parts, signals: Signals) -> Manager {
         held: BTreeSet::new(),
         interfaces: Vec::new(),
         local: Local::default(),
+        opinion,
         ports: baton_net::ports::Ports::default(),
         tidy_at: None,
         labelled: None,
@@ -361,7 +350,7 @@ fn balancing(settings: &ManagerSettings, warnings: &mut BTreeMap<&'static str, S
             let why = format!("no balancer, so the addresses lead to the holder's own API server: {e}");
             warn!("{why}");
             warnings.insert("balancer", why);
-            (None, opinion)
+            None
         }
     }
 }
@@ -381,7 +370,7 @@ fn probe(settings: &ManagerSettings) -> (Option<mpsc::Receiver<apiserver::Answer
         }
         Err(why) => {
             warn!("this node's API server is not asked how it is: {why}");
-            None
+            (None, opinion)
         }
     }
 }

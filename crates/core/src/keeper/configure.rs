@@ -29,6 +29,7 @@ impl Keeper {
             }
         }
         self.configure_vips(now);
+        self.guard_for(self.settings.lease);
         self.guard_at = None;
         out.push(Effect::Note(Note::Configured { voters_changed }));
     }

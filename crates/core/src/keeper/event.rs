@@ -24,6 +24,8 @@ pub struct Memory {
     pub majority_seen: bool,
     /// Addresses whose `answer` or `accept` gate a predecessor left open, with the time it has left.
     pub open_gates: Vec<(IpAddr, Duration)>,
+    /// The longest time for which an address is still guarded: a predecessor put it for no longer than that.
+    pub guarded: Duration,
     /// All addresses of the host.
     pub addresses: Vec<HostAddress>,
     /// All links of the host.

@@ -78,7 +78,11 @@ pub struct Keeper {
     /// Gates of a predecessor whose addresses have not been named yet.
     inherited: BTreeMap<IpAddr, Time>,
     links: BTreeMap<String, Link>,
+    /// When addresses are guarded again; `None`: now.
     guard_at: Option<Time>,
+    /// How long: twice as long as any address may stay that this process has put, and no less than its predecessor said. It
+    /// never becomes less, since the kernel may still have what was put for longer.
+    guarded_for: Duration,
     ran: Time,
     transitions: VecDeque<status::Transition>,
     dropped: BTreeMap<&'static str, u64>,
@@ -86,6 +90,11 @@ pub struct Keeper {
     no_key_said: bool,
     lag: Duration,
     lag_max: Duration,
+}
+
+/// How long an address is guarded that is held by a lease of this duration: when its guard ends, the kernel has removed it.
+fn guard_of(lease: Duration) -> Duration {
+    address::lifetime(lease) * 2
 }
 
 impl Keeper {
@@ -131,6 +140,7 @@ impl Keeper {
             inherited,
             links: memory.links.into_iter().map(|l| (l.name.clone(), l)).collect(),
             guard_at: None,
+            guarded_for: memory.guarded.max(guard_of(settings.lease)),
             ran: now,
             transitions: VecDeque::new(),
             dropped: BTreeMap::new(),
@@ -156,6 +166,8 @@ impl Keeper {
         let late = now.since(self.ran) > self.settings.renewal * 2;
         self.ran = now;
         self.take(now, late, event, out, &mut post);
+        // The event may let addresses stay for longer than before: they are guarded before one is put.
+        self.guard(now, out);
         self.contacts(now, out);
         self.settle(now, out);
         let all: Vec<IpAddr> = self.groups.keys().copied().collect();
@@ -233,6 +245,8 @@ impl Keeper {
             voters: &self.voters,
             sessions: &self.sessions,
             links: &self.links,
+            strays: &self.strays,
+            inherited: &mut self.inherited,
             tick: self.tick,
             lease,
             renewal: self.settings.renewal.min(lease / 3),
@@ -245,8 +259,6 @@ impl Keeper {
             out,
             post,
             rng: &mut self.rng,
-            strays: &self.strays,
-            inherited: &mut self.inherited,
         }
     }
 
@@ -270,12 +282,12 @@ impl Keeper {
         if self.guard_at.is_some_and(|t| now < t) {
             return;
         }
-        let valid = self.guarded_for();
+        let timeout = self.guarded_for;
         let leased = self.leased.places.values().map(|t| &t.place.vip);
         let vips: Vec<Vip> = self.settings.vips.iter().chain(leased).cloned().collect();
-        self.guard_at = (!vips.is_empty()).then(|| now + valid / 4);
+        self.guard_at = (!vips.is_empty()).then(|| now + timeout / 4);
         if !vips.is_empty() {
-            out.push(Effect::Guard { vips, timeout: valid });
+            out.push(Effect::Guard { vips, timeout });
         }
         if self.settings.keys.is_empty() && self.voters.len() > 1 && !self.no_key_said {
             self.no_key_said = true;
@@ -283,9 +295,13 @@ impl Keeper {
         }
     }
 
-    /// When an address's guard ends, the kernel has removed the address.
-    fn guarded_for(&self) -> Duration {
-        address::lifetime(self.settings.lease.max(self.leased.longest())) * 2
+    /// Addresses of this lease are going to be put.
+    fn guard_for(&mut self, lease: Duration) {
+        let wanted = guard_of(lease);
+        if wanted > self.guarded_for {
+            self.guarded_for = wanted;
+            self.guard_at = None;
+        }
     }
 
     fn measure_lag(&mut self, now: Time) {

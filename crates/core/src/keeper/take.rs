@@ -64,12 +64,8 @@ impl Keeper {
             Event::Put(vip) => self.put(now, vip, out),
             Event::Withdraw(address) => self.withdraw(now, address, out),
             Event::Campaign(settings) => {
-                let before = self.guarded_for();
+                self.guard_for(settings.duration);
                 self.leased.campaign(now, settings);
-                // Addresses that came before their Lease are guarded for as long as it lets them stay, before one is put.
-                if self.guarded_for() > before {
-                    self.guard_at = self.guard_at.map(|_| now);
-                }
             }
             Event::Resign(lease) => self.leased.resign(lease),
             Event::Yield { lease, ill } => self.leased.yields(lease, ill),
@@ -141,7 +137,7 @@ impl Keeper {
                 let found = self.strays.remove(&address).unwrap_or_default();
                 let inherited = self.inherited.remove(&address).unwrap_or(Time::ZERO);
                 self.leased.put(now, vip.clone(), inherited, found);
-                let timeout = self.guarded_for();
+                let timeout = self.guarded_for;
                 self.guard_at = self.guard_at.or(Some(now + timeout / 4));
                 out.push(Effect::Guard { vips: vec![vip], timeout });
             }

@@ -52,6 +52,9 @@ struct Lab {
     cut: BTreeSet<u8>,
     gates: BTreeMap<u8, Time>,
     addresses: BTreeSet<u8>,
+    /// Until when the address is guarded, and until when it stays.
+    guards: BTreeMap<u8, Time>,
+    stays: BTreeMap<u8, Time>,
     announced: Vec<(Time, u8)>,
     notes: Vec<(Time, u8, Note)>,
     stopped: BTreeSet<u8>,
@@ -68,6 +71,8 @@ impl Lab {
             cut: BTreeSet::new(),
             gates: BTreeMap::new(),
             addresses: BTreeSet::new(),
+            guards: BTreeMap::new(),
+            stays: BTreeMap::new(),
             announced: vec![],
             notes: vec![],
             stopped: BTreeSet::new(),
@@ -82,6 +87,8 @@ impl Lab {
 
     fn start(&mut self, n: u8, settings: Ownership, memory: Memory) {
         let seed = u64::from(n) * 1000 + self.now.0;
+        let guarded = self.guards.get(&n).map_or(Duration::ZERO, |end| end.left(self.now));
+        let memory = Memory { guarded, ..memory };
         self.nodes.insert(n, Keeper::new(settings, memory, seed, TICK, self.now));
     }
 
@@ -117,14 +124,17 @@ impl Lab {
                 };
                 self.results.push_back((n, Event::Gate { vip: vip.address, done }));
             }
-            Effect::PutAddress { vip, .. } => {
+            Effect::PutAddress { vip, valid } => {
                 self.addresses.insert(n);
+                self.stays.insert(n, self.now + valid);
+                self.is_guarded(n);
                 let (interface, address, prefix) = (vip.interface, vip.address, vip.prefix);
                 let a = HostAddress { interface, address, prefix, mine: true, permanent: false, secondary: false };
                 self.results.push_back((n, Event::AddressPut(a)));
             }
             Effect::RemoveAddress { interface, address, .. } => {
                 self.addresses.remove(&n);
+                self.stays.remove(&n);
                 self.results.push_back((n, Event::AddressGone { interface, address }));
             }
             Effect::Announce { .. } => self.announced.push((self.now, n)),
@@ -134,8 +144,18 @@ impl Lab {
             }
             Effect::Gates { vips, op } => vips.into_iter().for_each(|vip| self.effect(n, Effect::Gate { vip, op })),
             Effect::Unguard { .. } | Effect::Lease { .. } | Effect::Forget { .. } | Effect::Leading { .. } => {}
-            Effect::Guard { .. } | Effect::Probe { .. } | Effect::Holding { .. } | Effect::Remember(_) => {}
+            Effect::Guard { timeout, .. } => {
+                self.guards.insert(n, self.now + timeout);
+                self.is_guarded(n);
+            }
+            Effect::Probe { .. } | Effect::Holding { .. } | Effect::Remember(_) => {}
         }
+    }
+
+    /// Should the node die now, its address goes before its guard ends.
+    fn is_guarded(&self, n: u8) {
+        let guarded = self.guards.get(&n).copied().unwrap_or(Time::ZERO);
+        assert!(self.stays.get(&n).is_none_or(|stays| *stays < guarded), "n{n} at {:?}", self.now);
     }
 
     /// Lets time pass, checking after every step that at most one node answers.
@@ -509,4 +529,32 @@ fn a_restarted_holder_does_not_vote_while_its_predecessors_gate_is_open() {
     }
     lab.run(10);
     assert!(lab.nodes[&1].status(lab.now).voting, "everybody says that nothing rests on its votes");
+}
+
+#[test]
+fn an_address_is_guarded_for_longer_than_it_stays_whatever_the_lease_becomes() {
+    let leased = |lease| Ownership { lease: Duration::from_secs(lease), local: None, ..ownership(1, &[1]) };
+    let mut lab = Lab::new(&[]);
+    lab.start(1, leased(1), memory(1));
+    lab.run(6_000);
+    for lease in [5, 1, 3, 5] {
+        // Each look at the guard is in the script's kernel.
+        lab.event(1, Event::Configure(leased(lease)));
+        lab.run(1_700);
+        assert_eq!(lab.answering(), [1]);
+    }
+    lab.kill(1);
+    lab.gates.clear();
+    let left = HostAddress {
+        interface: "eth0".into(),
+        address: vip().address,
+        prefix: 32,
+        mine: true,
+        permanent: false,
+        secondary: false,
+    };
+    lab.start(1, leased(1), Memory { addresses: vec![left], ..memory(1) });
+    lab.event(1, Event::Tick);
+    lab.run(1_000);
+    assert_eq!(lab.answering(), [1]);
 }

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::thread::sleep;
 
 use baton_core::keeper::{GateDone, GateOp};
+use baton_core::settings::Vip;
 use baton_net::clock::now;
 use baton_net::gate::Gates;
 use baton_net::packet::Packet;
@@ -309,10 +310,26 @@ fn hundreds_of_gates_open_renew_and_shut_together() {
         assert_eq!((elements("answer4"), elements("accept4")), (0, 499));
         assert_eq!(gates.apply_all(&vips, GateOp::Shut), vec![GateDone::Shut; 500]);
         assert_eq!((elements("answer4"), elements("accept4")), (0, 0));
+        gates_that_have_ended_are_shut_together(&mut gates, &vips);
         gates.unguard(&vips[0]).unwrap();
         gates.unguard(&vips[0]).unwrap();
         assert_eq!(elements("guard4"), 499);
     });
+}
+
+/// At the end of a drain they have all ended by themselves. What shuts them in one batch must not open them again.
+fn gates_that_have_ended_are_shut_together(gates: &mut Gates, vips: &[Vip]) {
+    let end = now() + ms(400);
+    gates.apply_all(vips, GateOp::Open { end });
+    sleep(end.left(now()) + ms(20));
+    assert_eq!(gates.apply_all(vips, GateOp::Shut), vec![GateDone::Shut; vips.len()]);
+    assert_eq!((elements("answer4"), elements("accept4")), (0, 0));
+    // Nothing came back by that, and each opens again as ever.
+    let end = now() + ms(60_000);
+    assert_eq!(gates.apply_all(vips, GateOp::Renew { end }), vec![GateDone::Lost; vips.len()]);
+    assert_eq!((elements("answer4"), elements("accept4")), (0, 0));
+    assert_eq!(gates.apply_all(vips, GateOp::Open { end }), vec![GateDone::Open { end }; vips.len()]);
+    assert_eq!(gates.apply_all(vips, GateOp::Shut), vec![GateDone::Shut; vips.len()]);
 }
 
 /// An address that outlives its Lease is reached and not answered for, although both gates had ended.

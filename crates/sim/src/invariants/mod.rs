@@ -2,6 +2,7 @@
 
 pub mod chatter;
 pub mod converged;
+pub mod guarded;
 pub mod handed_over;
 pub mod left;
 pub mod one;
@@ -136,6 +137,9 @@ impl Watch {
 
     /// Looks at the wire after a step.
     pub fn look(&mut self, at: Moment, step: u64, hosts: &[Host]) {
+        if let Some(seen) = guarded::check(hosts) {
+            self.broken(guarded::RULE, step, at, seen);
+        }
         for index in 0..self.vips.len() {
             let vip = self.vips[index];
             let who = answering(hosts, at, vip);

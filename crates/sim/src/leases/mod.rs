@@ -21,6 +21,8 @@ pub enum LeaseMistake {
     LateRelease,
     /// The age of a record is judged by the wall clock.
     WallClock,
+    /// An address is guarded for a fixed time, however long its Lease lets it stay.
+    ShortGuard,
 }
 
 /// What came of a run.

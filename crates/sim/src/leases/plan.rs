@@ -103,7 +103,7 @@ impl LeasePlan {
     #[must_use]
     pub fn new(seed: u64) -> LeasePlan {
         let mut rng = Rng::new(seed ^ 0x1ea5e);
-        let duration = Duration::from_secs(rng.pick(&[1, 2, 3]));
+        let duration = Duration::from_secs(rng.pick(&[1, 2, 3, 8]));
         let leases: Vec<LeaseSettings> = (0..1 + rng.below(2)).map(|n| lease(n, duration)).collect();
         let vips = (0..1 + rng.below(3)).map(|n| vip(n, &leases[n % leases.len()].name)).collect();
         let mixed = rng.chance(400_000);
@@ -126,7 +126,7 @@ impl LeasePlan {
         let size = 2 + rng.below(2);
         LeasePlan {
             seed,
-            machines: (0..size).map(|id| machine(id, duration, &mut rng)).collect(),
+            machines: (0..size).map(|id| machine(id, &mut rng)).collect(),
             followers: (0..followers).map(|_| clock(&mut rng)).collect(),
             leases,
             vips,
@@ -154,6 +154,8 @@ impl LeasePlan {
         plan.troubled = plan.duration * 40;
         for (machine, rate) in plan.machines.iter_mut().zip([900_000, 1_100_000, 900_000]) {
             machine.clock.rate = rate;
+            // What a planted hold is counted by.
+            machine.settings.lease = plan.duration;
         }
         plan
     }
@@ -184,14 +186,15 @@ fn clock(rng: &mut Rng) -> Clock {
     Clock { origin: 100_000_000_000 + rng.bits() % 1_000_000_000_000, rate }
 }
 
-fn machine(id: usize, duration: Duration, rng: &mut Rng) -> Machine {
+fn machine(id: usize, rng: &mut Rng) -> Machine {
     let settings = Ownership {
         node: format!("n{id}"),
         local: None,
         peers: Vec::new(),
         vips: Vec::new(),
-        lease: duration,
-        renewal: duration / 5,
+        // Of the peers' lease, which nothing here hangs on.
+        lease: Duration::from_millis(500),
+        renewal: Duration::from_millis(125),
         keys: Vec::new(),
         start_as_leader: false,
         witness: false,

@@ -1,6 +1,5 @@
 //! Machines, an API server between them, and what happens when, all from one seed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use baton_core::keeper::{Event, GateOp};
@@ -10,10 +9,10 @@ use super::LeaseMistake;
 use super::follower::Follower;
 use super::plan::LeasePlan;
 use super::store::Store;
+use crate::agenda::{Agenda, Entry};
 use crate::clock::Moment;
-use crate::host::{Counts, Host, Output};
-use crate::invariants::{Answering, answering, left, one};
-use crate::kernel::{Kernel, Markers};
+use crate::host::{Host, Output};
+use crate::invariants::{Answering, answering, guarded, left, one};
 use crate::mistake::Mistake;
 use crate::rng::Rng;
 use crate::trace::Trace;
@@ -22,12 +21,14 @@ use crate::trace::Trace;
 const STEPS_MAX: u32 = 5_000;
 /// A sender of requests gives one up after this part of the Lease.
 pub(super) const TIMEOUT: u32 = 7;
+/// What addresses are guarded for before anything is known about their Lease.
+const SHORT_GUARD: Duration = Duration::from_secs(6);
+/// How long after its start a process may be told what it is to keep, as part of the Lease.
+const NAMED_LATE: f64 = 0.5;
 
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
 pub(super) enum Action {
-    Wake(usize),
-    Expire(usize),
     /// A request arrives, unless it is lost on the way.
     Ask {
         from: usize,
@@ -75,32 +76,15 @@ pub(super) struct World {
     last: Vec<(Moment, Option<Moment>)>,
     /// Nobody may be without an answer.
     pub(super) steady: bool,
-    queue: BTreeMap<(Moment, u64), Action>,
-    queued: u64,
-    wake: Vec<Option<Moment>>,
+    agenda: Agenda<Action>,
 }
 
 impl World {
     pub(super) fn new(plan: LeasePlan, mistake: Option<LeaseMistake>, lines: bool) -> World {
         let from_reply = (mistake == Some(LeaseMistake::UntilFromReply)).then_some(Mistake::ValidityFromReply);
-        let host = |(id, machine): (usize, &crate::plan::Machine)| Host {
-            id,
-            address: crate::plan::peer_address(id),
-            links: machine.links.clone(),
-            clock: machine.clock,
-            kernel: Kernel::boot(machine.tick, &machine.links),
-            disk: Markers::default(),
-            settings: machine.settings.clone(),
-            process: None,
-            paused: false,
-            frozen: false,
-            failures: 0,
-            guard: None,
-            unguarded: false,
-            mistake: from_reply,
-            counts: Counts::default(),
-            incarnation: 0,
-        };
+        let guard_most = (mistake == Some(LeaseMistake::ShortGuard)).then_some(SHORT_GUARD);
+        let host =
+            |(id, machine): (usize, &crate::plan::Machine)| Host { guard_most, ..Host::new(id, machine, from_reply) };
         let hosts: Vec<Host> = plan.machines.iter().enumerate().map(host).collect();
         let follower = |(id, clock): (usize, &crate::clock::Clock)| {
             Follower::new(format!("other-{id}"), *clock, plan.leases[0].name.clone(), plan.duration)
@@ -124,28 +108,29 @@ impl World {
             looked: Duration::ZERO,
             last: vec![(Moment(0), None); plan.vips.len()],
             steady: false,
-            queue: BTreeMap::new(),
-            queued: 0,
-            wake: vec![None; size],
+            agenda: Agenda::new(size),
             plan,
         }
     }
 
     pub(super) fn after(&mut self, wait: Duration, action: Action) {
-        self.queued += 1;
-        self.queue.insert((self.at + wait, self.queued), action);
+        self.agenda.plan(self.at + wait, action);
     }
 
     pub(super) fn forget_faults(&mut self) {
-        self.queue.retain(|_, action| !matches!(action, Action::Fault | Action::Undo(_)));
+        self.agenda.retain(|_, action| !matches!(action, Action::Fault | Action::Undo(_)));
     }
 
     pub(super) fn run_until(&mut self, until: Moment) {
         while self.violation.is_none() {
-            let Some(next) = self.queue.first_entry().filter(|entry| entry.key().0 <= until) else { break };
-            let ((at, _), action) = next.remove_entry();
+            let Some((at, entry)) = self.agenda.next(until) else { break };
             self.at = at;
-            self.act(action);
+            match entry {
+                Entry::Wake(node) if self.agenda.wakes(node, at) => self.run_process(node),
+                Entry::Wake(_) => {}
+                Entry::Expire(node) => self.expire(node),
+                Entry::Do(action) => self.act(action),
+            }
             self.look();
         }
         self.at = self.at.max(until);
@@ -160,6 +145,9 @@ impl World {
 
     /// Looks at the wire.
     fn look(&mut self) {
+        if let Some(seen) = guarded::check(&self.hosts) {
+            self.broken(format!("{}: {seen}", guarded::RULE));
+        }
         for index in 0..self.plan.vips.len() {
             let vip = self.plan.vips[index].clone();
             let who: Vec<Answering> = answering(&self.hosts, self.at, vip.address);
@@ -181,19 +169,14 @@ impl World {
         }
     }
 
+    fn expire(&mut self, node: usize) {
+        let now = self.hosts[node].now(self.at);
+        self.hosts[node].kernel.expire(now);
+        self.wake_soon(node);
+    }
+
     fn act(&mut self, action: Action) {
         match action {
-            Action::Wake(node) => {
-                if self.wake[node] == Some(self.at) {
-                    self.wake[node] = None;
-                    self.run_process(node);
-                }
-            }
-            Action::Expire(node) => {
-                let now = self.hosts[node].now(self.at);
-                self.hosts[node].kernel.expire(now);
-                self.wake_soon(node);
-            }
             Action::Ask { from, life, name, request, op } => self.asked(from, life, name, request, op),
             Action::Tell { to, life, event } => {
                 if self.lives[to] == life {
@@ -283,14 +266,7 @@ impl World {
 
     pub(super) fn wake_soon(&mut self, node: usize) {
         let wait = self.rng.between(Duration::ZERO, self.plan.latency);
-        self.wake_at(node, self.at + wait);
-    }
-
-    fn wake_at(&mut self, node: usize, when: Moment) {
-        if self.wake[node].is_none_or(|planned| when < planned || planned < self.at) {
-            self.wake[node] = Some(when);
-            self.after(when.since(self.at), Action::Wake(node));
-        }
+        self.agenda.wake_at(self.at, node, self.at + wait);
     }
 
     fn run_process(&mut self, node: usize) {
@@ -300,7 +276,7 @@ impl World {
                 return self.pause_between(node);
             }
             if !self.hosts[node].step(self.at, &mut out, &mut self.trace) {
-                return self.plan_next(node);
+                return self.agenda.rest(self.at, &self.hosts[node], self.plan.latency, &mut self.rng);
             }
             self.look();
             for output in out.drain(..) {
@@ -308,20 +284,6 @@ impl World {
             }
         }
         self.broken(format!("n{node} never comes to rest"));
-    }
-
-    fn plan_next(&mut self, node: usize) {
-        let host = &self.hosts[node];
-        let expiry = host.kernel.next_expiry().map(|time| host.clock.when(time));
-        if host.runs()
-            && let Some(due) = host.deadline()
-        {
-            let late = self.rng.between(Duration::ZERO, self.plan.latency);
-            self.wake_at(node, due.max(self.at) + late);
-        }
-        if let Some(expiry) = expiry.filter(|expiry| *expiry > self.at) {
-            self.after(expiry.since(self.at), Action::Expire(node));
-        }
     }
 
     fn output(&mut self, node: usize, output: Output) {
@@ -352,12 +314,22 @@ impl World {
         self.lives[node] += 1;
         let seed = self.rng.bits();
         self.hosts[node].start(self.at, seed, &mut self.trace);
-        for lease in self.plan.leases.clone() {
+        let campaigns = self.plan.leases.clone().into_iter().map(|lease| {
             let identity = format!("n{node}");
-            self.hosts[node].command(Event::Campaign(LeaseSettings { identity, ..lease }));
-        }
-        for vip in self.plan.vips.clone() {
-            self.hosts[node].command(Event::Put(vip));
+            Event::Campaign(LeaseSettings { identity, ..lease })
+        });
+        let puts = self.plan.vips.clone().into_iter().map(Event::Put);
+        // Leases and addresses become known in any order; addresses maybe later, when they were read from the API.
+        if self.rng.chance(250_000) {
+            campaigns.for_each(|event| self.hosts[node].command(event));
+            for event in puts {
+                let wait = self.rng.between(Duration::ZERO, self.plan.duration.mul_f64(NAMED_LATE));
+                self.tell(wait, node, self.lives[node], event);
+            }
+        } else if self.rng.chance(500_000) {
+            campaigns.chain(puts).for_each(|event| self.hosts[node].command(event));
+        } else {
+            puts.chain(campaigns).for_each(|event| self.hosts[node].command(event));
         }
         self.wake_soon(node);
     }

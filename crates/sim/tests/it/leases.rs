@@ -13,6 +13,8 @@ const HUNTED: u64 = 300;
 const INNOCENT: u64 = 20;
 /// Share of the time in which somebody must answer while faults happen, over all seeds.
 const SERVED: f64 = 0.4;
+/// The invariant that most mistakes break.
+const TWO: &str = "never two";
 
 fn both(seeds: std::ops::Range<u64>, one: impl Fn(u64) -> LeaseReport + Sync) -> Vec<LeaseReport> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
@@ -50,29 +52,34 @@ fn a_seed_means_the_same_every_time() {
     }
 }
 
-fn found(mistake: LeaseMistake, faults: &[Fault], lasts: (f64, f64)) {
+fn found(mistake: LeaseMistake, rule: &str, faults: &[Fault], lasts: (f64, f64)) {
     let hunt = |seeds, planted: Option<LeaseMistake>| {
         let all = both(0..seeds, |seed| run_faults(LeasePlan::hunting(seed, faults, lasts), planted, false));
         all.into_iter().filter_map(|r| r.violation.map(|v| (r.seed, v))).collect::<Vec<_>>()
     };
     let guilty = hunt(HUNTED, Some(mistake));
-    assert!(guilty.iter().any(|(_, v)| v.starts_with("never two")), "{mistake:?} was not found: {guilty:?}");
+    assert!(guilty.iter().any(|(_, v)| v.starts_with(rule)), "{mistake:?} was not found: {guilty:?}");
     assert_eq!(hunt(INNOCENT, None), [], "without {mistake:?}");
 }
 
 #[test]
 fn a_hold_counted_from_the_reply() {
-    found(LeaseMistake::UntilFromReply, &[Fault::Crash, Fault::Pause, Fault::Cut], (1.0, 3.0));
+    found(LeaseMistake::UntilFromReply, TWO, &[Fault::Crash, Fault::Pause, Fault::Cut], (1.0, 3.0));
 }
 
 #[test]
 fn a_release_after_the_end_of_whatever_is_there() {
-    found(LeaseMistake::LateRelease, &[Fault::Stop, Fault::Ill, Fault::Stale], (0.2, 2.0));
+    found(LeaseMistake::LateRelease, TWO, &[Fault::Stop, Fault::Ill, Fault::Stale], (0.2, 2.0));
 }
 
 #[test]
 fn a_take_over_by_the_wall_clock() {
-    found(LeaseMistake::WallClock, &[Fault::Touch, Fault::Crash], (0.1, 1.0));
+    found(LeaseMistake::WallClock, TWO, &[Fault::Touch, Fault::Crash], (0.1, 1.0));
+}
+
+#[test]
+fn a_guard_that_ends_before_the_address_does() {
+    found(LeaseMistake::ShortGuard, "guarded", &[Fault::Crash], (0.5, 2.0));
 }
 
 /// Whoever starts just then and never saw the Lease may make it; everybody else leaves it to its holder.
