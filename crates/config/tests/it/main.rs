@@ -5,6 +5,7 @@ mod cloud;
 mod compare;
 mod corpus;
 mod env;
+mod haproxy;
 mod keepalived;
 mod lint;
 mod manager;

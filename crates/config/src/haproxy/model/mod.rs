@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use check::{AgentCheck, Check, CheckKind, CheckTls, Expect, ExpectKind, HttpRequest, Step, Verify};
 pub use proxy::{
     Backend, BackendTimeouts, Balance, Bind, ForwardFor, Frontend, FrontendTimeouts, Hash, HashFunction, HttpClose,
-    Listen, Mode, Redispatch, StatsAuth, StatsPage,
+    Listen, LogFormat, Mode, Redispatch, StatsAuth, StatsPage,
 };
 pub use rule::{
     Condition, Format, FormatPart, HttpAction, HttpRule, IgnoreCase, Matching, Net, RedirectKind, Sample, Stick,

@@ -43,7 +43,7 @@ pub struct Frontend {
     /// Where sessions are logged.
     pub logs: Vec<LogTarget>,
     /// Format of a session's line.
-    pub log_format: Format,
+    pub log_format: LogFormat,
     /// Tag, if not the process's.
     pub log_tag: Option<String>,
     /// Sessions without data are not logged.
@@ -92,6 +92,24 @@ pub struct Frontend {
     pub http_ignore_probes: bool,
     /// The table of this section.
     pub stick_table: Option<StickTable>,
+    /// What is answered for these statuses: whole answers, head and body.
+    pub error_files: Vec<(u16, String)>,
+    /// The bind addresses' counters are kept one by one (`option socket-stats`).
+    pub socket_stats: bool,
+}
+
+/// Format of a session's line.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum LogFormat {
+    /// Short, written when the connection begins.
+    #[default]
+    Short,
+    /// `option tcplog`.
+    Tcp,
+    /// `option httplog`; `true`: with `clf`.
+    Http(bool),
+    /// `log-format`.
+    Custom(Format),
 }
 
 /// When connections of HTTP end.
@@ -307,6 +325,8 @@ pub struct Backend {
     pub forward_for: Option<ForwardFor>,
     /// When connections of HTTP end.
     pub http_close: HttpClose,
+    /// What is answered for these statuses: whole answers, head and body.
+    pub error_files: Vec<(u16, String)>,
 }
 
 /// When another server is tried.

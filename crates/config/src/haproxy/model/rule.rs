@@ -311,8 +311,6 @@ pub struct Format {
 pub enum FormatPart {
     /// As it is.
     Text(String),
-    /// Any number of spaces: one.
-    Space,
     /// A variable of the log, without `%`: `ci`, `Tt`, `ts`.
     Variable {
         /// Name.

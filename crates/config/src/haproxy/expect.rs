@@ -1,0 +1,107 @@
+//! `http-check expect` and `tcp-check expect`.
+
+use super::context::{Context, Line};
+use super::keywords::not_served;
+use super::model::{Expect, ExpectKind};
+
+/// Reads the words from the third one on.
+pub(super) fn read(context: &mut Context<'_>, line: &Line, http: bool) -> Option<Expect> {
+    let mut out = Expect { kind: ExpectKind::Status(Vec::new()), negate: false, min_recv: None, comment: None };
+    let mut found = false;
+    let mut at = 2;
+    while at < line.len() {
+        let mut word = line.word(at);
+        if word.starts_with('!') && !found {
+            out.negate = true;
+            word = match word.trim_start_matches('!') {
+                "" => {
+                    at += 1;
+                    line.word(at)
+                }
+                rest => rest,
+            };
+        }
+        match word {
+            "min-recv" => out.min_recv = context.whole::<i64>(line, at + 1, -1, i64::from(i32::MAX))?.try_into().ok(),
+            "comment" => out.comment = Some(context.needed(line, at + 1, "a text")?),
+            // How a result is shown in statistics.
+            "ok-status" | "error-status" | "tout-status" => {
+                context.needed(line, at + 1, "a status")?;
+            }
+            "on-success" | "on-error" | "status-code" => {
+                context.refuse(line, at, not_served("results of checks are worded by Baton"));
+            }
+            "hdr" | "fhdr" | "string-lf" | "binary-lf" | "rbinary" => {
+                context.refuse(line, at, not_served("a status, a text or bytes can be expected"));
+                return None;
+            }
+            _ if found => {
+                context.alert(line, at, format!("`{word}` is one word too many"));
+                return None;
+            }
+            _ => {
+                out.kind = kind(context, line, at, word, http)?;
+                found = true;
+            }
+        }
+        at += 2;
+    }
+    if !found {
+        context.alert(line, line.len(), "needs what is expected: status, string and so on");
+        return None;
+    }
+    Some(out)
+}
+
+fn kind(context: &mut Context<'_>, line: &Line, at: usize, word: &str, http: bool) -> Option<ExpectKind> {
+    let known = match word {
+        "status" | "rstatus" => http,
+        "binary" => !http,
+        "string" | "rstring" => true,
+        _ => false,
+    };
+    if !known {
+        let text = match http {
+            true => format!("`{word}` is not known here, expected status, rstatus, string or rstring"),
+            false => format!("`{word}` is not known here, expected string, rstring or binary"),
+        };
+        context.alert(line, at, text);
+        return None;
+    }
+    let value = context.needed(line, at + 1, "a value")?;
+    Some(match word {
+        "status" => ExpectKind::Status(statuses(context, line, at + 1, &value)?),
+        "rstatus" => ExpectKind::StatusRegex(value),
+        "string" => ExpectKind::Contains(value.into_bytes()),
+        "binary" => ExpectKind::Contains(binary(context, line, at + 1, &value)?),
+        _ => ExpectKind::Regex(value),
+    })
+}
+
+/// `200`, `200-399,401`.
+fn statuses(context: &mut Context<'_>, line: &Line, at: usize, text: &str) -> Option<Vec<(u16, u16)>> {
+    let mut out = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else {
+            context.alert(line, at, format!("`{text}` is no list of statuses, expected one such as 200-399,401"));
+            return None;
+        };
+        if first > last || last > 999 {
+            context.alert(line, at, format!("`{part}` is no range of statuses"));
+            return None;
+        }
+        out.push((first, last));
+    }
+    Some(out)
+}
+
+/// Pairs of hexadecimal digits.
+pub(super) fn binary(context: &mut Context<'_>, line: &Line, at: usize, text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
+    let Some(digits) = digits.filter(|digits| digits.len() % 2 == 0) else {
+        context.alert(line, at, format!("`{text}` is no even number of hexadecimal digits"));
+        return None;
+    };
+    Some(digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap_or(0)).collect())
+}
