@@ -113,6 +113,28 @@ fn word(context: &mut Context<'_>, line: &Line, at: usize, bind: &mut Bind, prox
             bind.tcp_ut = context.time(line, at + 1);
             1
         }
+        // How threads share the work, and how gravely the command line words its answers.
+        "shards" | "thread" | "nice" | "severity-output" => {
+            context.needed(line, at + 1, "a value")?;
+            1
+        }
+        "process" => {
+            context.needed(line, at + 1, "a value")?;
+            context.warn(line, at, "`process` has no effect: there is one process");
+            1
+        }
+        _ => match owner(context, line, at, bind)? {
+            Some(taken) => taken,
+            None => return unknown(context, line, at),
+        },
+    };
+    context.used(&format!("bind {name}"), line.at(at), proxy);
+    Some(taken)
+}
+
+/// Words with a text: names, owners and permissions of sockets. `Some(None)`: none of them.
+fn owner(context: &mut Context<'_>, line: &Line, at: usize, bind: &mut Bind) -> Option<Option<usize>> {
+    let taken = match line.word(at) {
         "name" => text(context, line, at, &mut bind.name)?,
         "interface" => text(context, line, at, &mut bind.interface)?,
         "user" | "uid" => text(context, line, at, &mut bind.unix_user)?,
@@ -141,20 +163,9 @@ fn word(context: &mut Context<'_>, line: &Line, at: usize, bind: &mut Bind, prox
             }
             1
         }
-        // How threads share the work, and how gravely the command line words its answers.
-        "shards" | "thread" | "nice" | "severity-output" => {
-            context.needed(line, at + 1, "a value")?;
-            1
-        }
-        "process" => {
-            context.needed(line, at + 1, "a value")?;
-            context.warn(line, at, "`process` has no effect: there is one process");
-            1
-        }
-        _ => return unknown(context, line, at),
+        _ => return Some(None),
     };
-    context.used(&format!("bind {name}"), line.at(at), proxy);
-    Some(taken)
+    Some(Some(taken))
 }
 
 fn unknown(context: &mut Context<'_>, line: &Line, at: usize) -> Option<usize> {

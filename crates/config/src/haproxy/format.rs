@@ -76,29 +76,7 @@ fn variable<'t>(
         rest = after;
     }
     if let Some(inside) = rest.strip_prefix('[') {
-        let Some((expression, after)) = inside.split_once(']') else {
-            context.alert(line, index, "the bracket after `%` is not closed");
-            return None;
-        };
-        match sample::read(expression, line.at(index), &line.key(), &|name| context.variable(name)) {
-            Ok(read) => {
-                proxy.references.extend(read.references.iter().cloned());
-                if read.needs == Needs::Request {
-                    let key = format!("sample {expression}");
-                    proxy.references.push(Reference { at: line.at(index), key, to: To::HttpMode });
-                }
-                out.parts.push(FormatPart::Sample(read.sample));
-            }
-            Err(sample::Wrong::Alert(why)) => {
-                context.alert(line, index, why);
-                return None;
-            }
-            Err(sample::Wrong::Refused(why)) => {
-                context.refuse(line, index, why);
-                return None;
-            }
-        }
-        return Some(after);
+        return expression(context, proxy, line, index, inside, out);
     }
     let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
     let (name, after) = rest.split_at(end);
@@ -118,6 +96,40 @@ fn variable<'t>(
                 proxy.references.push(Reference { at: line.at(index), key, to: To::HttpMode });
             }
             out.parts.push(FormatPart::Variable { name: name.to_owned(), quoted, hex });
+        }
+    }
+    Some(after)
+}
+
+/// Reads `%[sample]` after its bracket; the rest of the text.
+fn expression<'t>(
+    context: &mut Context<'_>,
+    proxy: &mut Proxy,
+    line: &Line,
+    index: usize,
+    inside: &'t str,
+    out: &mut Format,
+) -> Option<&'t str> {
+    let Some((expression, after)) = inside.split_once(']') else {
+        context.alert(line, index, "the bracket after `%` is not closed");
+        return None;
+    };
+    match sample::read(expression, line.at(index), &line.key(), &|name| context.variable(name)) {
+        Ok(read) => {
+            proxy.references.extend(read.references.iter().cloned());
+            if read.needs == Needs::Request {
+                let key = format!("sample {expression}");
+                proxy.references.push(Reference { at: line.at(index), key, to: To::HttpMode });
+            }
+            out.parts.push(FormatPart::Sample(read.sample));
+        }
+        Err(sample::Wrong::Alert(why)) => {
+            context.alert(line, index, why);
+            return None;
+        }
+        Err(sample::Wrong::Refused(why)) => {
+            context.refuse(line, index, why);
+            return None;
         }
     }
     Some(after)

@@ -336,10 +336,7 @@ impl Reader<'_> {
     fn begin_proxy(&mut self, line: &Line, kind: Kind) -> Option<Proxy> {
         let mut at = 1;
         let mut name = String::new();
-        if kind != Kind::Defaults {
-            name = self.name(line)?;
-            at = 2;
-        } else if !matches!(line.word(1), "" | "from") {
+        if kind != Kind::Defaults || !matches!(line.word(1), "" | "from") {
             name = self.name(line)?;
             at = 2;
         }
