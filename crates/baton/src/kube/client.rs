@@ -85,7 +85,6 @@ impl Call<'_> {
             Verb::Create => Method::POST,
             Verb::Update => Method::PUT,
             Verb::Patch => Method::PATCH,
-            Verb::Delete => Method::DELETE,
         }
     }
 
@@ -139,14 +138,6 @@ impl Client {
     /// As [`Error`] sorts them.
     pub async fn patch(&self, path: &str, changes: &Value) -> Result<Value, Error> {
         self.write(Verb::Patch, path, "application/merge-patch+json", changes).await
-    }
-
-    /// Deletes an object.
-    ///
-    /// # Errors
-    /// As [`Error`] sorts them.
-    pub async fn delete(&self, path: &str) -> Result<(), Error> {
-        self.whole(&Call { verb: Verb::Delete, path, body: None }).await.map(drop)
     }
 
     /// The server in use is ill in a way that it does not show here (or well again): while there is another, ask that.
@@ -395,7 +386,10 @@ impl Client {
     /// Takes the first server again when it is ready. What is being read elsewhere goes on there.
     async fn go_home(self) {
         let Ok(way) = self.0.access.way() else { return };
-        if let Ok(connection) = self.probe(&way, 0).await {
+        // It may have been found ill while it was asked.
+        if let Ok(connection) = self.probe(&way, 0).await
+            && !self.state().avoid_home
+        {
             self.state().failed = None;
             self.take(connection, way.token);
         }

@@ -17,14 +17,11 @@ pub enum Verb {
     Update,
     /// PATCH.
     Patch,
-    /// DELETE.
-    Delete,
 }
 
 impl Verb {
     /// All, in the order of their counters.
-    pub const ALL: [Verb; 7] =
-        [Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Update, Verb::Patch, Verb::Delete];
+    pub const ALL: [Verb; 6] = [Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Update, Verb::Patch];
 
     /// As the API server's own metrics call it.
     #[must_use]
@@ -36,7 +33,6 @@ impl Verb {
             Verb::Create => "create",
             Verb::Update => "update",
             Verb::Patch => "patch",
-            Verb::Delete => "delete",
         }
     }
 }

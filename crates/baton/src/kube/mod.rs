@@ -22,6 +22,5 @@ pub use client::{Client, Times};
 pub use counts::Verb;
 pub use error::Error;
 pub use resource::{
-    CONFIG_MAPS, ENDPOINT_SLICES, ENDPOINTS, EVENTS, Kind, LEASES, NAMESPACES, NODES, ObjectRef, PODS, SERVICES,
-    Selection,
+    CONFIG_MAPS, ENDPOINT_SLICES, ENDPOINTS, EVENTS, Kind, LEASES, NODES, ObjectRef, SERVICES, Selection,
 };

@@ -29,10 +29,6 @@ impl Kind {
 pub const SERVICES: Kind = Kind::core("services");
 /// `v1` Nodes.
 pub const NODES: Kind = Kind::core("nodes");
-/// `v1` Pods.
-pub const PODS: Kind = Kind::core("pods");
-/// `v1` Namespaces.
-pub const NAMESPACES: Kind = Kind::core("namespaces");
 /// `v1` Endpoints.
 pub const ENDPOINTS: Kind = Kind::core("endpoints");
 /// `v1` `ConfigMaps`.
