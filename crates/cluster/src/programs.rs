@@ -128,6 +128,8 @@ fn build(cache: &Path, name: &str, package: &str) -> io::Result<()> {
     go.args(["-n", "15"]).arg(go::program(&module())?);
     go.args(["build", "-trimpath", "-buildvcs=false", "-p", "2", "-ldflags"]).arg(flags);
     go.arg("-o").arg(&unfinished).arg(package).current_dir(module()).env("GOTOOLCHAIN", "local");
+    // A Go knows where it is.
+    go.env_remove("GOROOT");
     let status = go.status().map_err(|error| io::Error::new(error.kind(), format!("starting Go: {error}")))?;
     if !status.success() {
         return Err(io::Error::other(format!("building {package} failed: {status}")));
