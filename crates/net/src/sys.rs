@@ -1,5 +1,5 @@
-//! What the standard library and rustix do not offer safely: link-layer socket addresses, pages of the program. The only
-//! `unsafe` of the project; each block says why it holds.
+//! What the standard library and rustix do not offer safely: link-layer socket addresses, pages of the program. The
+//! only `unsafe` of the project; each block says why it holds.
 #![allow(unsafe_code, reason = "system calls and socket addresses without a safe wrapper live here and nowhere else")]
 
 use std::io;
@@ -87,7 +87,8 @@ pub(crate) fn set_priority(socket: &Socket, priority: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Takes the pages of a mapping of the program's text or constants out of memory, locked ones too; they are read again when they are used.
+/// Takes the pages of a mapping of the program's text or constants out of memory, locked ones too; they are read again
+/// when they are used.
 pub(crate) fn unmap_text(from: usize, length: usize) -> io::Result<()> {
     let mapping: *mut libc::c_void = std::ptr::with_exposed_provenance_mut(from);
     for advice in [libc::MADV_DONTNEED_LOCKED, libc::MADV_DONTNEED] {
