@@ -7,10 +7,11 @@ use super::authentication::password;
 use super::finding::{Findings, Kind};
 use super::general::Defaults;
 use super::instance::Draft;
-use super::model::{Checksum, Family, Garp, Instance, State, SyncGroup, Track, Tracks, UnicastPeer, Version, Vmac};
+use super::model::{Address, Checksum, Family, Garp, Instance, State, SyncGroup, Track, Tracks, UnicastPeer, Version};
 use super::read::Reader;
 use super::track::{self, Lists};
 use super::tree::Item;
+use super::vmac::vmac;
 
 /// Priority of the owner of the addresses.
 const OWNER: u8 = 255;
@@ -77,8 +78,15 @@ fn one(reader: &mut Reader<'_, '_>, mut draft: Draft) -> (Instance, Lists) {
     let password = password(findings, &mut draft, version, strict);
     addresses(findings, &mut draft, version, strict);
     let (preempt, preempt_delay) = preempt(findings, &draft, priority, state, strict);
-    let vmac = vmac(findings, &draft, &defaults, family, strict);
+    let vmac = vmac(findings, &draft, &defaults, family, strict, &reader.config.instances);
     let unicast_ttl = ttl(findings, &draft);
+    // The other family has no place on the virtual link.
+    if vmac.as_ref().is_some_and(|vmac| !vmac.for_addresses) {
+        let other = |address: &&mut Address| address.address.is_ipv4() != (family == Family::V4) && !address.vmac;
+        for address in draft.excluded.iter_mut().filter(other).filter(|address| address.interface.is_none()) {
+            address.interface.clone_from(&draft.interface);
+        }
+    }
     let accept = accept(findings, &draft, version, priority == OWNER, strict);
     let garp = garp(findings, &draft, &defaults, strict);
     let mut notify = std::mem::take(&mut draft.notify);
@@ -140,7 +148,8 @@ fn accept(findings: &mut Findings, draft: &Draft, version: Version, owner: bool,
     }
 }
 
-fn warn(findings: &mut Findings, draft: &Draft, what: &str) {
+/// A warning about an instance.
+pub(super) fn warn(findings: &mut Findings, draft: &Draft, what: &str) {
     findings.warn(&draft.at, &draft.name, what, "", "");
 }
 
@@ -221,49 +230,6 @@ fn preempt(findings: &mut Findings, draft: &Draft, priority: u8, state: State, s
         delay = Duration::ZERO;
     }
     (!no, delay)
-}
-
-fn vmac(findings: &mut Findings, draft: &Draft, defaults: &Defaults, family: Family, strict: bool) -> Option<Vmac> {
-    let Some((name, mac)) = &draft.vmac else {
-        if let Some(at) = &draft.xmit_base {
-            findings.warn(at, &draft.name, "has vmac_xmit_base without use_vmac; it is ignored", "", "");
-        }
-        return draft.vmac_addresses.then(|| Vmac {
-            name: default_vmac(draft, defaults, family),
-            mac: None,
-            xmit_base: true,
-            for_addresses: true,
-        });
-    };
-    if draft.promote_secondaries {
-        warn(findings, draft, "has promote_secondaries, which a virtual link has anyway");
-    }
-    let mut xmit_base = draft.xmit_base.is_some();
-    if xmit_base && strict {
-        warn(findings, draft, "has vmac_xmit_base, which strict mode does not have; it is ignored");
-        xmit_base = false;
-    }
-    if !draft.peers.is_empty() && !xmit_base {
-        warn(findings, draft, "has unicast peers and use_vmac, which needs vmac_xmit_base; it is taken");
-        xmit_base = true;
-    }
-    Some(Vmac {
-        name: name.clone().unwrap_or_else(|| default_vmac(draft, defaults, family)),
-        mac: *mac,
-        xmit_base,
-        for_addresses: draft.vmac_addresses,
-    })
-}
-
-/// `vrrp.51`, `vrrp6.51`
-fn default_vmac(draft: &Draft, defaults: &Defaults, family: Family) -> String {
-    let prefix = defaults.vmac_prefix.as_deref().unwrap_or("vrrp");
-    let six = if family == Family::V6 { "6" } else { "" };
-    let mut name = format!("{prefix}{six}.{}", draft.vrid.unwrap_or(0));
-    while name.len() > 15 {
-        name.remove(0);
-    }
-    name
 }
 
 fn ttl(findings: &mut Findings, draft: &Draft) -> u8 {

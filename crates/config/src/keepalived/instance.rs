@@ -260,36 +260,12 @@ fn source(reader: &mut Reader<'_, '_>, item: &Item, draft: &mut Draft) -> bool {
             let plain = item.switch(findings);
             draft.checksum = plain.map(|plain| if plain { Checksum::Plain } else { Checksum::Pseudo });
         }
-        "use_vmac" => vmac(reader, item, draft),
+        "use_vmac" => super::vmac::read(reader, item, draft),
         "vmac_xmit_base" => draft.xmit_base = Some(item.at.clone()),
         "use_vmac_addr" => draft.vmac_addresses = true,
         _ => return false,
     }
     true
-}
-
-/// `use_vmac [name] [mac]`
-fn vmac(reader: &mut Reader<'_, '_>, item: &Item, draft: &mut Draft) {
-    let (mut link, mut mac) = (None, None);
-    for index in 1..item.words.len() {
-        let word = item.word(index).unwrap_or_default();
-        let octets: Vec<Option<u8>> = word.split(':').map(|octet| u8::from_str_radix(octet, 16).ok()).collect();
-        if let (true, Some(octets)) = (octets.len() > 4, octets.iter().copied().collect::<Option<Vec<u8>>>()) {
-            let mut bytes = [0; 6];
-            bytes.iter_mut().zip(octets.iter()).for_each(|(byte, octet)| *byte = *octet);
-            if octets.len() == 5 {
-                bytes[5] = draft.vrid.unwrap_or(0);
-            }
-            mac = Some(bytes);
-        } else if !is_link_name(word) {
-            item.bad(index, &mut reader.findings, "cannot be the name of a link and is ignored", "up to 15 characters");
-        } else if reader.drafts.iter().any(|other| matches!(&other.vmac, Some((Some(name), _)) if name == word)) {
-            item.bad(index, &mut reader.findings, "is used by another router already and is ignored", "");
-        } else {
-            link = Some(word.to_owned());
-        }
-    }
-    draft.vmac = Some((link, mac));
 }
 
 /// `notify*`; whether it is one.

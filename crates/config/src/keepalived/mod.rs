@@ -23,6 +23,7 @@ mod source;
 mod track;
 mod tree;
 mod value;
+mod vmac;
 mod words;
 
 pub use finding::{Class, Finding, Kind};

@@ -145,10 +145,7 @@ pub(super) fn network(text: &str) -> Option<(IpAddr, u8)> {
     let most = if address.is_ipv4() { 32 } else { 128 };
     let prefix = match prefix {
         None => most,
-        Some(prefix) => match prefix.parse::<u8>() {
-            Ok(prefix) => Some(prefix).filter(|prefix| *prefix <= most)?,
-            Err(_) => mask(prefix)?,
-        },
+        Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= most)?,
     };
     Some((address, prefix))
 }
