@@ -7,7 +7,7 @@ use super::authentication::password;
 use super::finding::{Findings, Kind};
 use super::general::Defaults;
 use super::instance::Draft;
-use super::model::{Address, Checksum, Family, Garp, Instance, State, SyncGroup, Track, Tracks, UnicastPeer, Version};
+use super::model::{Checksum, Family, Garp, Instance, State, SyncGroup, Track, Tracks, UnicastPeer, Version};
 use super::read::Reader;
 use super::track::{self, Lists};
 use super::tree::Item;
@@ -80,13 +80,7 @@ fn one(reader: &mut Reader<'_, '_>, mut draft: Draft) -> (Instance, Lists) {
     let (preempt, preempt_delay) = preempt(findings, &draft, priority, state, strict);
     let vmac = vmac(findings, &draft, &defaults, family, strict, &reader.config.instances);
     let unicast_ttl = ttl(findings, &draft);
-    // The other family has no place on the virtual link.
-    if vmac.as_ref().is_some_and(|vmac| !vmac.for_addresses) {
-        let other = |address: &&mut Address| address.address.is_ipv4() != (family == Family::V4) && !address.vmac;
-        for address in draft.excluded.iter_mut().filter(other).filter(|address| address.interface.is_none()) {
-            address.interface.clone_from(&draft.interface);
-        }
-    }
+    super::vmac::place(&mut draft, vmac.as_ref(), family);
     let accept = accept(findings, &draft, version, priority == OWNER, strict);
     let garp = garp(findings, &draft, &defaults, strict);
     let mut notify = std::mem::take(&mut draft.notify);

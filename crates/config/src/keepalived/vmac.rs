@@ -88,3 +88,16 @@ fn default_vmac(draft: &Draft, defaults: &Defaults, family: Family, others: &[In
     let mut names = names.skip_while(taken);
     names.next().unwrap_or_else(|| format!("vrrp.{}", draft.vrid.unwrap_or(0)))
 }
+
+/// Excluded addresses of the other family have no place on the virtual link.
+pub(super) fn place(draft: &mut Draft, vmac: Option<&Vmac>, family: Family) {
+    if vmac.is_none_or(|vmac| vmac.for_addresses) {
+        return;
+    }
+    let four = family == Family::V4;
+    for address in &mut draft.excluded {
+        if address.interface.is_none() && !address.vmac && address.address.is_ipv4() != four {
+            address.interface.clone_from(&draft.interface);
+        }
+    }
+}
