@@ -2,10 +2,12 @@
 //! the kernel in `baton-net`.
 
 pub mod admin;
+pub mod background;
 pub mod cli;
 pub mod cloud;
 pub mod daemon;
 pub mod demo;
+pub mod keepalived;
 pub mod keeper;
 pub mod kube;
 pub mod log;
@@ -14,6 +16,9 @@ pub mod markers;
 pub mod planner;
 pub mod proxy;
 mod settled;
+pub mod syslog;
+pub mod systemd;
+pub mod vrrp;
 
 /// This version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -16,6 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::args::{LogFormat, LogLevel};
+use crate::syslog::Syslog;
 
 /// The level meant by kube-vip's number (logrus: 0 panic … 6 trace).
 #[must_use]
@@ -46,6 +47,33 @@ pub fn start(format: LogFormat, level: LogLevel) {
         LogFormat::Human => registry.with(layer.event_format(Human)).try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_target(false)).try_init(),
     };
+}
+
+/// Starts logging where a program that was made for syslog would: to syslog, to standard error, to both or nowhere.
+pub fn start_as_daemon(console: bool, syslog: Option<Syslog>, detail: bool) {
+    let own = if detail { LevelFilter::DEBUG } else { LevelFilter::INFO };
+    let filter = Targets::new().with_target("baton", own).with_default(LevelFilter::WARN);
+    let to_console = console
+        .then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).event_format(Human));
+    let to_syslog = syslog
+        .map(|syslog| tracing_subscriber::fmt::layer().with_writer(syslog).with_ansi(false).event_format(Sentence));
+    // A second logger in one process (tests) is not an error worth dying for.
+    let _ = tracing_subscriber::registry().with(filter).with(to_console).with(to_syslog).try_init();
+}
+
+/// The sentence alone: whoever takes it knows time and level.
+struct Sentence;
+
+impl<S, N> FormatEvent<S, N> for Sentence
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut message = Message { out: &mut out, result: Ok(()) };
+        event.record(&mut message);
+        message.result
+    }
 }
 
 /// Time, level, sentence.

@@ -13,3 +13,4 @@ pub mod rtnl;
 mod sys;
 pub mod table;
 pub mod udp;
+pub mod vrrp;

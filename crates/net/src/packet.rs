@@ -174,6 +174,18 @@ impl Packet {
         }
     }
 
+    /// One announcement as keepalived sends it: a gratuitous ARP request, or an unsolicited advertisement.
+    pub fn announce_once(&mut self, address: IpAddr) -> io::Result<()> {
+        let Some(mac) = self.sender()? else { return Ok(()) };
+        match address {
+            IpAddr::V4(address) => self.send(ARP, BROADCAST, &Arp::gratuitous(mac, address).emit()),
+            IpAddr::V6(address) => {
+                let announcement = Ndp::announcement(mac, address, forwards(&self.interface));
+                self.send(IPV6, ndp::multicast_mac(announcement.destination), &announcement.emit())
+            }
+        }
+    }
+
     /// Asks once who has the address, without claiming it.
     pub fn probe(&mut self, vip: &Vip) -> io::Result<()> {
         let Some(mac) = self.sender()? else { return Ok(()) };

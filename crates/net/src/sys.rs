@@ -1,9 +1,10 @@
-//! What the standard library and rustix do not offer safely: link-layer socket addresses, pages of the program. The
-//! only `unsafe` of the project; each block says why it holds.
+//! What the standard library and rustix do not offer safely: link-layer socket addresses, what the kernel says beside an
+//! IPv6 packet, pages of the program. The only `unsafe` of the project; each block says why it holds.
 #![allow(unsafe_code, reason = "system calls and socket addresses without a safe wrapper live here and nowhere else")]
 
 use std::io;
-use std::mem::{MaybeUninit, size_of};
+use std::mem::{MaybeUninit, size_of, size_of_val};
+use std::net::Ipv6Addr;
 use std::os::fd::AsRawFd;
 
 use baton_wire::Mac;
@@ -66,6 +67,71 @@ pub(crate) fn receive_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<(us
     // SAFETY: initialised bytes are valid as `MaybeUninit` ones, and `recv_from` only ever writes initialised bytes.
     let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
     socket.recv_from(buffer)
+}
+
+/// What the kernel says about a packet that a raw IPv6 socket received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Beside {
+    /// Bytes of payload.
+    pub(crate) length: usize,
+    pub(crate) source: Ipv6Addr,
+    /// `None` unless `IPV6_RECVPKTINFO` is set.
+    pub(crate) destination: Option<Ipv6Addr>,
+    /// `None` unless `IPV6_RECVHOPLIMIT` is set.
+    pub(crate) hop_limit: Option<u8>,
+}
+
+/// Asks a socket to say where packets were sent to (`IPV6_RECVPKTINFO`).
+pub(crate) fn receive_destination(socket: &Socket) -> io::Result<()> {
+    let on: i32 = 1;
+    let length = size_of::<i32>() as libc::socklen_t;
+    let value = std::ptr::from_ref(&on).cast();
+    // SAFETY: the option's value is an `int` that outlives the call, and its length is given.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, value, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Receives one packet of a raw IPv6 socket, which hands out no header.
+pub(crate) fn receive_beside(socket: &Socket, buffer: &mut [u8]) -> io::Result<Beside> {
+    // SAFETY: plain integers, for which zero is a value.
+    let (mut name, mut header): (libc::sockaddr_in6, libc::msghdr) = unsafe { std::mem::zeroed() };
+    // Aligned as control messages have to be; more than the two that are asked for take.
+    let mut control = [0u64; 32];
+    let mut parts = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }];
+    header.msg_name = std::ptr::from_mut(&mut name).cast();
+    header.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+    header.msg_iov = parts.as_mut_ptr();
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: every pointer in the header is to memory of the length given beside it that outlives the call.
+    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, 0) };
+    let length = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    let source = Ipv6Addr::from(name.sin6_addr.s6_addr);
+    let mut beside = Beside { length, source, destination: None, hop_limit: None };
+    // SAFETY: the kernel has filled in the control messages and their whole length; `control` is still there.
+    let mut message = unsafe { libc::CMSG_FIRSTHDR(&header) };
+    while !message.is_null() {
+        // SAFETY: a message that `CMSG_FIRSTHDR` or `CMSG_NXTHDR` gives lies within `control`, its header and data included.
+        let (kind, data) = unsafe { (*message, libc::CMSG_DATA(message)) };
+        match (kind.cmsg_level, kind.cmsg_type) {
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                // SAFETY: the data of this kind of message is an `in6_pktinfo`, perhaps not aligned as one.
+                let info = unsafe { data.cast::<libc::in6_pktinfo>().read_unaligned() };
+                beside.destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                // SAFETY: the data of this kind of message is an `int`, perhaps not aligned as one.
+                let hops = unsafe { data.cast::<i32>().read_unaligned() };
+                beside.hop_limit = u8::try_from(hops).ok();
+            }
+            _ => {}
+        }
+        // SAFETY: `message` is one of this header's messages.
+        message = unsafe { libc::CMSG_NXTHDR(&header, message) };
+    }
+    Ok(beside)
 }
 
 /// Schedules the calling thread first-in first-out at a priority; its children start out as ordinary ones.

@@ -84,6 +84,12 @@ impl Arp {
         Arp { operation, sender_mac: mac, sender: address, target_mac, target: address }
     }
 
+    /// As keepalived writes it: a request that asks the whole link, target link-layer address included.
+    #[must_use]
+    pub fn gratuitous(mac: Mac, address: Ipv4Addr) -> Arp {
+        Arp { target_mac: [0xff; 6], ..Arp::announcement(Operation::Request, mac, address) }
+    }
+
     /// Reads a packet; what follows it (Ethernet padding) is ignored.
     pub fn parse(bytes: &[u8]) -> Result<Arp, Error> {
         let packet = bytes.first_chunk::<LEN>().ok_or(Error::Short)?;

@@ -3,6 +3,7 @@
 //! This crate knows no clock, no socket and no decision.
 
 pub mod arp;
+pub mod ip;
 pub mod ndp;
 pub mod peer;
 pub mod vrrp;

@@ -35,10 +35,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Personality::Baton => own(args),
         Personality::KubeVip => kube_vip::main(args),
         Personality::CloudProvider => cloud::original(args),
+        Personality::Keepalived => crate::keepalived::main(&args),
         Personality::NotYet(name) => fail(
             REFUSED,
             &format!(
-                "this version does not take the place of {name}; it takes the places of kube-vip and kube-vip-cloud-provider"
+                "this version does not take the place of {name}; it takes the places of kube-vip, kube-vip-cloud-provider and keepalived"
             ),
         ),
     }

@@ -13,18 +13,21 @@ pub enum Personality {
     KubeVip,
     /// kube-vip-cloud-provider's.
     CloudProvider,
+    /// keepalived's.
+    Keepalived,
     /// One that this version does not take the place of.
     NotYet(&'static str),
 }
 
 /// Names of programs that this version does not take the place of.
-const NOT_YET: [&str; 3] = ["keepalived", "haproxy", "kube-keepalived-vip"];
+const NOT_YET: [&str; 2] = ["haproxy", "kube-keepalived-vip"];
 
 fn named(name: &OsStr) -> Option<Personality> {
     let base = Path::new(name).file_name()?.to_str()?;
     match base {
         "kube-vip" => Some(Personality::KubeVip),
         "kube-vip-cloud-provider" => Some(Personality::CloudProvider),
+        "keepalived" => Some(Personality::Keepalived),
         _ => NOT_YET.iter().find(|n| **n == base).map(|n| Personality::NotYet(n)),
     }
 }
@@ -60,7 +63,8 @@ mod tests {
         check("/baton /kube-vip sample manifest", Personality::KubeVip, "/kube-vip sample manifest");
         check("baton kube-vip version", Personality::KubeVip, "kube-vip version");
         check("/kube-vip-cloud-provider --v=4", Personality::CloudProvider, "/kube-vip-cloud-provider --v=4");
-        check("keepalived -n", Personality::NotYet("keepalived"), "keepalived -n");
+        check("keepalived -n", Personality::Keepalived, "keepalived -n");
+        check("baton keepalived -t", Personality::Keepalived, "keepalived -t");
         check("baton /usr/sbin/haproxy -f x", Personality::NotYet("haproxy"), "/usr/sbin/haproxy -f x");
         check("kube-vip-2 start", Personality::Baton, "kube-vip-2 start");
     }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use baton_core::settings::Vip;
-use baton_net::rtnl::Rtnl;
+use baton_net::rtnl::{Dress, Rtnl};
 
 /// Operations that wait: every address put and removed once, and again.
 const JOBS: usize = 4096;
@@ -18,16 +18,16 @@ const FINISH: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 enum Job {
     /// With somebody who waits for it to be done.
-    Put(Vip, Duration, Option<SyncSender<()>>),
+    Put(Vip, Dress, Duration, Option<SyncSender<()>>),
     Remove(String, IpAddr, u8),
 }
 
 /// What became of an operation that nobody waited for.
-pub(super) type Outcome = (String, io::Result<()>);
+pub(crate) type Outcome = (String, io::Result<()>);
 
 /// The keeper's end of that thread.
 #[derive(Debug)]
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     /// `None` at the end.
     jobs: Option<SyncSender<Job>>,
     outcomes: Receiver<Outcome>,
@@ -39,7 +39,7 @@ pub(super) struct Addresses {
 
 impl Addresses {
     /// Starts the thread; it ends with the keeper.
-    pub(super) fn start() -> io::Result<Addresses> {
+    pub(crate) fn start() -> io::Result<Addresses> {
         let mut rtnl = Rtnl::open()?;
         let (jobs, inbox) = sync_channel(JOBS);
         let (told, outcomes) = sync_channel(JOBS);
@@ -57,39 +57,44 @@ impl Addresses {
     /// Adds an address, to be waited for by [`Addresses::settle`]: it is announced next. Of one that is there only the
     /// lifetime is refreshed, and nobody waits.
     pub(super) fn put(&mut self, vip: &Vip, valid: Duration) -> io::Result<()> {
+        self.put_dressed(vip, Dress::default(), valid)
+    }
+
+    /// The same with what the address carries.
+    pub(crate) fn put_dressed(&mut self, vip: &Vip, dress: Dress, valid: Duration) -> io::Result<()> {
         if !self.here.insert(vip.address) {
-            return self.send(Job::Put(vip.clone(), valid, None));
+            return self.send(Job::Put(vip.clone(), dress, valid, None));
         }
         let (done, wait) = sync_channel(1);
-        self.send(Job::Put(vip.clone(), valid, Some(done)))?;
+        self.send(Job::Put(vip.clone(), dress, valid, Some(done)))?;
         self.awaited = Some(wait);
         Ok(())
     }
 
     /// Waits until everything that was put is there.
-    pub(super) fn settle(&mut self) -> io::Result<()> {
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
         self.awaited.take().map_or(Ok(()), |wait| wait.recv().map_err(|_| gone()))
     }
 
     /// Removes an address; its gates are shut, so nobody waits.
-    pub(super) fn remove(&mut self, interface: String, address: IpAddr, prefix: u8) -> io::Result<()> {
+    pub(crate) fn remove(&mut self, interface: String, address: IpAddr, prefix: u8) -> io::Result<()> {
         self.here.remove(&address);
         self.send(Job::Remove(interface, address, prefix))
     }
 
     /// Somebody else removed it: the next put is waited for.
-    pub(super) fn gone(&mut self, address: IpAddr) {
+    pub(crate) fn gone(&mut self, address: IpAddr) {
         self.here.remove(&address);
     }
 
     /// What has been done since the last question.
-    pub(super) fn outcomes(&self) -> Vec<Outcome> {
+    pub(crate) fn outcomes(&self) -> Vec<Outcome> {
         self.outcomes.try_iter().collect()
     }
 
     /// At the end: waits until everything asked for is done, so that nothing is put after the last look. Not for ever: what
     /// holds the routing lock may be stuck.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.jobs = None;
         let end = Instant::now() + FINISH;
         while self.outcomes.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
@@ -109,8 +114,8 @@ fn gone() -> io::Error {
 
 fn perform(rtnl: &mut Rtnl, job: Job) -> Outcome {
     match job {
-        Job::Put(vip, valid, done) => {
-            let put = rtnl.put_address(&vip, valid);
+        Job::Put(vip, dress, valid, done) => {
+            let put = rtnl.put_dressed(&vip, &dress, valid);
             if let Some(done) = done {
                 let _ = done.send(());
             }

@@ -22,7 +22,9 @@ use baton_core::time::Time;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use addresses::Addresses;
 pub use thread::World;
+pub(crate) use withdraw::remove_marked;
 pub use withdraw::withdraw;
 
 /// Commands that wait for the thread; the planner is told when there are more.

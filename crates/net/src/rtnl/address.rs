@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use baton_core::keeper::HostAddress;
@@ -17,6 +17,17 @@ use super::{Rtnl, gone_is_fine, link};
 
 /// `IFA_PROTO` of every address that Baton adds (kernel 5.18 and later keep and show it): `ip address show proto 0xba`.
 pub const MARK: u8 = 0xba;
+
+/// What an address may carry beside itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dress {
+    /// `IFA_LABEL`: for programs that know interfaces by alias names.
+    pub label: Option<String>,
+    /// `IFA_BROADCAST`.
+    pub broadcast: Option<Ipv4Addr>,
+    /// As the kernel numbers scopes; 0 is global.
+    pub scope: u8,
+}
 
 impl Rtnl {
     /// All addresses of the host.
@@ -33,7 +44,15 @@ impl Rtnl {
     /// Adds a VIP, or refreshes its lifetime. `preferred_lft` is 0 (never chosen as a source by itself), duplicate
     /// address detection is off (our own solicitation is the check).
     pub fn put_address(&mut self, vip: &Vip, valid: Duration) -> io::Result<()> {
+        self.put_dressed(vip, &Dress::default(), valid)
+    }
+
+    /// The same with what it carries.
+    pub fn put_dressed(&mut self, vip: &Vip, dress: &Dress, valid: Duration) -> io::Result<()> {
         let mut message = self.address(&vip.interface, vip.address, vip.prefix)?;
+        message.header.scope = AddressScope::from(dress.scope);
+        message.attributes.extend(dress.label.clone().map(AddressAttribute::Label));
+        message.attributes.extend(dress.broadcast.map(AddressAttribute::Broadcast));
         let whole = valid.as_secs() + u64::from(valid.subsec_nanos() > 0);
         let mut lifetime = CacheInfo::default();
         lifetime.ifa_valid = u32::try_from(whole.max(1)).unwrap_or(u32::MAX - 1);

@@ -17,8 +17,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
-pub use address::MARK;
 pub(crate) use address::read as read_address;
+pub use address::{Dress, MARK};
 pub use link::MacvlanMode;
 pub(crate) use link::read as read_link;
 pub use neighbour::Neighbour;

@@ -1,0 +1,207 @@
+//! Reads `keepalived.conf` with what it includes, and says what is wrong with it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use baton_config::keepalived::model::{At, Command, Config, Global};
+use baton_config::keepalived::{Class, Host, Kind, Reading, Source, read};
+use baton_config::{Message, Place, Severity};
+use baton_net::rtnl::Rtnl;
+use tracing::{info, warn};
+
+use super::facts;
+use super::options::Options;
+use super::refuse;
+use crate::cli::output::{FAILED, REFUSED, complain, fail};
+
+/// Where the file is: the original's place, and that of the images that carry it.
+const PLACES: [&str; 2] = ["/etc/keepalived/keepalived.conf", "/usr/local/etc/keepalived/keepalived.conf"];
+/// The original's exit status when there is no file.
+const NO_CONFIG: u8 = 6;
+/// A file larger than this is no configuration.
+const FILE_MAX: u64 = 64 << 20;
+
+/// A configuration that may be run.
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    messages: Vec<Message>,
+}
+
+/// One that may not.
+pub(super) struct Refusal {
+    code: u8,
+    messages: Vec<Message>,
+}
+
+impl Loaded {
+    /// To the log.
+    pub(super) fn say(&self) {
+        say(&self.messages);
+    }
+}
+
+impl Refusal {
+    /// To the log.
+    pub(super) fn say(&self) {
+        say(&self.messages);
+    }
+
+    /// For standard error.
+    pub(super) fn text(&self) -> String {
+        text(&self.messages)
+    }
+
+    /// The process ends with it.
+    pub(super) fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+fn say(messages: &[Message]) {
+    for message in messages {
+        warn!("{message}");
+    }
+}
+
+fn text(messages: &[Message]) -> String {
+    let mut text = String::new();
+    for message in messages {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{message:#}");
+    }
+    text
+}
+
+/// Reads the file that the options name.
+///
+/// # Errors
+/// It is not there, or is refused.
+pub(super) fn load(options: &Options) -> Result<Loaded, Refusal> {
+    let (reading, messages) = look(options)?;
+    if messages.iter().any(|message| message.severity == Severity::Error) {
+        return Err(Refusal { code: code(reading.class), messages });
+    }
+    Ok(Loaded { config: reading.config, messages })
+}
+
+/// `-t`: says everything and ends as the original does, unless this program refuses the file.
+pub(super) fn test(options: &Options, to: Option<&Path>) -> ExitCode {
+    let (code, text) = match look(options) {
+        Err(refusal) => (refusal.code, refusal.text()),
+        Ok((reading, messages)) => {
+            let errors = messages.iter().any(|message| message.severity == Severity::Error);
+            let original = reading.class.code();
+            let code = if errors && !matches!(reading.class, Class::Broken) { REFUSED } else { original };
+            (code, text(&messages))
+        }
+    };
+    match to {
+        None => complain(&text),
+        Some(path) => {
+            if let Err(e) = fs::write(path, text) {
+                return fail(FAILED, &format!("{}: {e}", path.display()));
+            }
+        }
+    }
+    ExitCode::from(code)
+}
+
+/// Of a file that is refused: the original's, if it refuses the file too.
+fn code(class: Class) -> u8 {
+    if matches!(class, Class::Broken | Class::NoInterface) { class.code() } else { REFUSED }
+}
+
+/// The file as it is, with everything that is to be said about it.
+fn look(options: &Options) -> Result<(Reading, Vec<Message>), Refusal> {
+    let path = file(options)?;
+    let shown = path.display().to_string();
+    let bytes =
+        match fs::metadata(&path).and_then(|m| if m.len() > FILE_MAX { Ok(Vec::new()) } else { fs::read(&path) }) {
+            Ok(bytes) => bytes,
+            Err(e) => return Err(missing(&shown, &e.to_string())),
+        };
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    // In another namespace are other interfaces.
+    let elsewhere = options.namespace.is_some() || text.contains("net_namespace");
+    let interfaces = if elsewhere { None } else { interfaces() };
+    let id = options.config_id.clone().unwrap_or_else(facts::host_name);
+    let source = Source { path: &shown, text: &text, config_id: &id, strict: options.strict, seed: seed() };
+    let mut include = |pattern: &str, directory: &str| facts::included(pattern, directory);
+    let mut script = |command: &Command| facts::script(command);
+    let mut host = Host {
+        interfaces: interfaces.as_deref(),
+        include: &mut include,
+        script: &mut script,
+        user: &facts::user,
+        environment: &|name| std::env::var(name).ok(),
+    };
+    let mut reading = read(&source, &mut host);
+    let mut messages: Vec<Message> = Vec::new();
+    for finding in &reading.findings {
+        // What is only unwise is for `baton check`.
+        if finding.kind != Kind::Lint {
+            messages.push(finding.message.clone());
+        }
+        if options.all_config && finding.message.key.starts_with("include") {
+            messages.push(Message { severity: Severity::Error, ..finding.message.clone() });
+        }
+    }
+    for refused in refuse::not_done(&reading.config, options.vrrp_only) {
+        messages.push(not_done(&refused));
+    }
+    if options.vrrp_only {
+        reading.config.servers.clear();
+        reading.config.server_groups.clear();
+    }
+    Ok((reading, messages))
+}
+
+fn not_done(refused: &refuse::Refusal) -> Message {
+    let At { file, line, column } = &refused.at;
+    let place = if *line == 0 { Place::Nowhere } else { Place::File { line: *line, column: *column } };
+    let what = format!("is not done by this version: {}", refused.instead);
+    let mut message = Message::new(Severity::Error, &place, refused.key, &what, "", "");
+    message.file = Some(file.to_string()).filter(|file| !file.is_empty());
+    message
+}
+
+fn file(options: &Options) -> Result<PathBuf, Refusal> {
+    if let Some(file) = &options.file {
+        return Ok(file.clone());
+    }
+    let found = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+    found.ok_or_else(|| missing(PLACES[0], "it is not there, and -f names no other"))
+}
+
+fn missing(path: &str, why: &str) -> Refusal {
+    let mut message = Message::new(Severity::Error, &Place::Nowhere, "the file", why, "", "");
+    message.file = Some(path.to_owned());
+    Refusal { code: NO_CONFIG, messages: vec![message] }
+}
+
+/// Names of the links; `None` when they cannot be looked at.
+fn interfaces() -> Option<Vec<String>> {
+    let links = Rtnl::open().and_then(|mut rtnl| rtnl.links());
+    match links {
+        Ok(links) => Some(links.into_iter().map(|link| link.name).collect()),
+        Err(e) => {
+            info!("the interfaces are not looked at: {e}");
+            None
+        }
+    }
+}
+
+/// For `${_RANDOM}`.
+fn seed() -> u64 {
+    let mut seed = [0; 8];
+    // Without random numbers it is always the same.
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed);
+    u64::from_ne_bytes(seed)
+}
+
+/// Only what the process itself is like: a reload cannot change it.
+pub(super) fn process_differs(a: &Global, b: &Global) -> bool {
+    (&a.net_namespace, &a.instance, a.use_pid_dir, a.umask) != (&b.net_namespace, &b.instance, b.use_pid_dir, b.umask)
+}

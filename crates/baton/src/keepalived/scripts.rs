@@ -1,0 +1,115 @@
+//! `vrrp_script`: run again and again, or answered in this process when what they find out is recognised.
+//!
+//! Each script is a task that tells the result of every run; what it means is decided elsewhere. What cannot be run has
+//! failed, and says so once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use baton_config::keepalived::model::{Script, User};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::native;
+use super::program::{Ended, Program};
+
+/// What is answered in this process is looked at so often at least.
+const NATIVE: Duration = Duration::from_secs(1);
+
+/// Results that wait to be handed on; a task waits when there are more.
+const RESULTS: usize = 64;
+
+/// One run is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ran {
+    pub(super) script: String,
+    pub(super) well: bool,
+}
+
+/// The running scripts.
+pub(super) struct Scripts {
+    running: BTreeMap<String, (Script, Option<User>, JoinHandle<()>)>,
+    told: mpsc::Sender<Ran>,
+}
+
+impl Scripts {
+    /// None yet, and where their results come out.
+    pub(super) fn new() -> (Scripts, mpsc::Receiver<Ran>) {
+        let (told, results) = mpsc::channel(RESULTS);
+        (Scripts { running: BTreeMap::new(), told }, results)
+    }
+
+    /// Starts what is new, ends what is gone. What did not change goes on with what it knows.
+    pub(super) fn configure(&mut self, scripts: &[Script], default: Option<&User>) {
+        let same = |(script, user, _): &(Script, Option<User>, JoinHandle<()>)| {
+            scripts.contains(script) && user.as_ref() == default
+        };
+        self.running.retain(|_, running| {
+            let stays = same(running);
+            if !stays {
+                running.2.abort();
+            }
+            stays
+        });
+        for script in scripts {
+            if self.running.contains_key(&script.name) {
+                continue;
+            }
+            let task = tokio::spawn(watch(script.clone(), default.cloned(), self.told.clone()));
+            self.running.insert(script.name.clone(), (script.clone(), default.cloned(), task));
+        }
+    }
+}
+
+impl Drop for Scripts {
+    fn drop(&mut self) {
+        for (_, _, task) in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+async fn watch(script: Script, default: Option<User>, told: mpsc::Sender<Ran>) {
+    let every = match &script.native {
+        Some(native) => {
+            info!("VRRP_Script({}) is answered without running it: {}", script.name, native::describe(native));
+            script.interval.min(NATIVE)
+        }
+        None => script.interval,
+    };
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut last = None;
+    loop {
+        ticks.tick().await;
+        let result = check(&script, default.as_ref()).await;
+        if result != last.clone().unwrap_or(Ok(()))
+            && let Err(why) = &result
+        {
+            warn!("VRRP_Script({}): {why}", script.name);
+        }
+        if told.send(Ran { script: script.name.clone(), well: result.is_ok() }).await.is_err() {
+            return;
+        }
+        last = Some(result);
+    }
+}
+
+async fn check(script: &Script, default: Option<&User>) -> Result<(), String> {
+    if let Some(native) = &script.native {
+        return match tokio::time::timeout(script.timeout, native::ask(native)).await {
+            Ok(result) => result,
+            Err(_) => Err(format!("no answer within {:?}", script.timeout)),
+        };
+    }
+    // Looked up each time: it may come later.
+    match Program::find(&script.command, default)?.run(script.timeout).await {
+        Ended::Code(0) => Ok(()),
+        Ended::Code(code) => Err(format!("exited with status {code}")),
+        Ended::Signal => Err("ended by a signal".to_owned()),
+        Ended::TimedOut => Err(format!("ended: it took longer than {:?}", script.timeout)),
+        Ended::NotStarted(why) => Err(why),
+    }
+}
