@@ -26,14 +26,16 @@ pub(super) fn host_name() -> String {
 /// Files that match a pattern, in order, with their text.
 pub(super) fn included(pattern: &str, directory: &str) -> Vec<(String, Result<String, String>)> {
     let whole = if pattern.starts_with('/') { PathBuf::from(pattern) } else { Path::new(directory).join(pattern) };
-    let text = |path: &Path| {
-        let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
-        if size > FILE_MAX {
-            return Err("it is too large for a configuration".to_owned());
-        }
-        fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(|e| e.to_string())
-    };
-    glob(&whole).iter().map(|path| (path.display().to_string(), text(path))).collect()
+    glob(&whole).iter().map(|path| (path.display().to_string(), text_of(path))).collect()
+}
+
+/// What is in a file, as text.
+pub(super) fn text_of(path: &Path) -> Result<String, String> {
+    let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > FILE_MAX {
+        return Err("it is too large for a configuration".to_owned());
+    }
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(|e| e.to_string())
 }
 
 /// Paths that match, sorted. A pattern without special characters names itself.

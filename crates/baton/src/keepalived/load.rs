@@ -20,8 +20,6 @@ use crate::cli::output::{FAILED, REFUSED, complain, fail};
 const PLACES: [&str; 2] = ["/etc/keepalived/keepalived.conf", "/usr/local/etc/keepalived/keepalived.conf"];
 /// The original's exit status when there is no file.
 const NO_CONFIG: u8 = 6;
-/// A file larger than this is no configuration.
-const FILE_MAX: u64 = 64 << 20;
 
 /// A configuration that may be run.
 pub(super) struct Loaded {
@@ -30,7 +28,7 @@ pub(super) struct Loaded {
 }
 
 /// One that may not.
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     code: u8,
     messages: Vec<Message>,
 }
@@ -49,7 +47,7 @@ impl Refusal {
     }
 
     /// For standard error.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         text(&self.messages)
     }
 
@@ -79,23 +77,19 @@ fn text(messages: &[Message]) -> String {
 /// # Errors
 /// It is not there, or is refused.
 pub(super) fn load(options: &Options) -> Result<Loaded, Refusal> {
-    let (reading, messages) = look(options)?;
+    let Looked { reading, messages, .. } = look(options)?;
     if messages.iter().any(|message| message.severity == Severity::Error) {
         return Err(Refusal { code: code(reading.class), messages });
     }
     Ok(Loaded { config: reading.config, messages })
 }
 
-/// `-t`: says everything and ends as the original does, unless this program refuses the file.
+/// `-t`: says everything and ends as the original does, unless this program refuses what the original takes.
 pub(super) fn test(options: &Options, to: Option<&Path>) -> ExitCode {
     let (code, text) = match look(options) {
         Err(refusal) => (refusal.code, refusal.text()),
-        Ok((reading, messages)) => {
-            let errors = messages.iter().any(|message| message.severity == Severity::Error);
-            let original = reading.class.code();
-            let code = if errors && !matches!(reading.class, Class::Broken) { REFUSED } else { original };
-            (code, text(&messages))
-        }
+        Ok(looked) if looked.refused => (REFUSED, text(&looked.messages)),
+        Ok(looked) => (looked.reading.class.code(), text(&looked.messages)),
     };
     match to {
         None => complain(&text),
@@ -113,16 +107,26 @@ fn code(class: Class) -> u8 {
     if matches!(class, Class::Broken | Class::NoInterface) { class.code() } else { REFUSED }
 }
 
-/// The file as it is, with everything that is to be said about it.
-fn look(options: &Options) -> Result<(Reading, Vec<Message>), Refusal> {
+/// A file as it is.
+pub(crate) struct Looked {
+    pub(crate) reading: Reading,
+    /// Everything that is to be said about it but what is only unwise.
+    pub(crate) messages: Vec<Message>,
+    /// The original would take what this program does not.
+    refused: bool,
+}
+
+/// Reads the file that the options name, with everything that is to be said about it.
+///
+/// # Errors
+/// It is not there.
+pub(crate) fn look(options: &Options) -> Result<Looked, Refusal> {
     let path = file(options)?;
     let shown = path.display().to_string();
-    let bytes =
-        match fs::metadata(&path).and_then(|m| if m.len() > FILE_MAX { Ok(Vec::new()) } else { fs::read(&path) }) {
-            Ok(bytes) => bytes,
-            Err(e) => return Err(missing(&shown, &e.to_string())),
-        };
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let text = match facts::text_of(&path) {
+        Ok(text) => text,
+        Err(why) => return Err(missing(&shown, &why)),
+    };
     // In another namespace are other interfaces.
     let elsewhere = options.namespace.is_some() || text.contains("net_namespace");
     let interfaces = if elsewhere { None } else { interfaces() };
@@ -148,14 +152,16 @@ fn look(options: &Options) -> Result<(Reading, Vec<Message>), Refusal> {
             messages.push(Message { severity: Severity::Error, ..finding.message.clone() });
         }
     }
-    for refused in refuse::not_done(&reading.config, options.vrrp_only) {
-        messages.push(not_done(&refused));
+    let mut refused = reading.findings.iter().any(|finding| finding.kind == Kind::Refused);
+    for not in refuse::not_done(&reading.config, options.vrrp_only) {
+        refused = true;
+        messages.push(not_done(&not));
     }
     if options.vrrp_only {
         reading.config.servers.clear();
         reading.config.server_groups.clear();
     }
-    Ok((reading, messages))
+    Ok(Looked { reading, messages, refused })
 }
 
 fn not_done(refused: &refuse::Refusal) -> Message {

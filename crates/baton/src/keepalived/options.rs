@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// `-f`.
     pub file: Option<PathBuf>,
     /// `-n`: stay in the foreground.

@@ -15,8 +15,8 @@ use tracing::{info, warn};
 use super::native;
 use super::program::{Ended, Program};
 
-/// What is answered in this process is looked at so often at least.
-const NATIVE: Duration = Duration::from_secs(1);
+/// What is answered in this process costs little, so it is looked at so often at least.
+const NATIVE: Duration = Duration::from_millis(250);
 
 /// Results that wait to be handed on; a task waits when there are more.
 const RESULTS: usize = 64;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use baton_core::keeper::{GateDone, GateOp, Level};
 use baton_core::settings::{Source, Vip};
+use baton_core::time::Time;
 use baton_core::vrrp::settings::Address;
 use baton_core::vrrp::{Effect, Event, Name};
 use baton_net::clock;
@@ -44,15 +45,23 @@ impl Thread {
     /// Hands an event to the machine and performs what it asks for, in the order in which it was decided. What came of it
     /// goes back when the rest of its step is performed.
     pub(super) fn event(&mut self, event: Event) {
-        let mut answers = VecDeque::from([event]);
-        while let Some(event) = answers.pop_front() {
+        self.event_at(clock::now(), event);
+    }
+
+    /// The same at a time that was read before.
+    pub(super) fn event_at(&mut self, at: Time, event: Event) {
+        let mut answers = VecDeque::from([(at, event)]);
+        while let Some((at, event)) = answers.pop_front() {
             let mut effects = Vec::new();
-            self.routers.handle(clock::now(), event, &mut effects);
+            self.routers.handle(at, event, &mut effects);
             let mut sent: BTreeMap<Name, bool> = BTreeMap::new();
+            let mut more = Vec::new();
             for effect in effects {
-                answers.extend(self.perform(effect, &mut sent));
+                more.extend(self.perform(effect, &mut sent));
             }
-            answers.extend(sent.into_iter().map(|(router, ok)| Event::Sent { router, ok }));
+            more.extend(sent.into_iter().map(|(router, ok)| Event::Sent { router, ok }));
+            let now = clock::now();
+            answers.extend(more.into_iter().map(|event| (now, event)));
         }
     }
 

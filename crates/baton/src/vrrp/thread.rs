@@ -25,8 +25,8 @@ use super::reports::Reports;
 use super::{Command, Report, World};
 use crate::keeper::{Addresses, remove_marked};
 
-/// Adverts taken from one socket in one round.
-const ADVERTS: usize = 64;
+/// Adverts taken from one socket in one round: all that wait, as far as their number has sense.
+const ADVERTS: usize = 2048;
 /// The largest packet that is read whole: 255 IPv6 addresses are 4,088 bytes.
 const PACKET_MAX: usize = 8192;
 /// Commands taken in one round.
@@ -105,7 +105,11 @@ impl Thread {
         self.event(Event::Tick);
         while !self.stopped {
             let ready = self.wait();
+            // What the clock said before the sockets were emptied is what counts: a process that is stopped in between
+            // must not take its own absence for a master's silence.
+            let now = clock::now();
             self.adverts();
+            self.tick(now);
             if ready.kernel {
                 self.kernel();
             }
@@ -115,7 +119,6 @@ impl Thread {
             if ready.commands && self.commands().is_break() {
                 return self.leave();
             }
-            self.tick();
         }
         self.remove_tables();
         self.reports.send(Report::Stopped);
@@ -153,9 +156,9 @@ impl Thread {
     }
 
     /// A deadline that has passed.
-    fn tick(&mut self) {
-        if self.routers.deadline().is_some_and(|t| t <= clock::now()) {
-            self.event(Event::Tick);
+    fn tick(&mut self, now: Time) {
+        if self.routers.deadline().is_some_and(|t| t <= now) {
+            self.event_at(now, Event::Tick);
         }
     }
 
@@ -193,7 +196,6 @@ impl Thread {
             Ok(events) => {
                 for event in events {
                     self.told(event);
-                    self.tick();
                 }
             }
             Err(baton_net::monitor::Overflow) => self.read_again(),
@@ -278,7 +280,6 @@ impl Thread {
         for (interface, claim) in heard {
             if self.vips.get(&claim.address).is_some_and(|v| v.interface == interface) {
                 self.event(Event::Claimed { address: claim.address, mac: claim.mac });
-                self.tick();
             }
         }
     }
@@ -301,7 +302,6 @@ impl Thread {
                 Ok(Command::Leave) | Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
                 Err(TryRecvError::Empty) => return ControlFlow::Continue(()),
             }
-            self.tick();
             if taken + 1 == COMMANDS {
                 // The rest comes after the next round of adverts.
                 let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());

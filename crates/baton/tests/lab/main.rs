@@ -4,6 +4,7 @@
 mod faults;
 mod kernel;
 mod leftovers;
+mod vrrp;
 mod world;
 
 use std::process::ExitCode;
@@ -39,5 +40,16 @@ fn main() -> ExitCode {
             "an_address_left_by_another_program_is_taken_over",
             leftovers::an_address_left_by_another_program_is_taken_over,
         ),
+        ("mixed_groups_have_one_master", vrrp::mixed_groups_have_one_master),
+        (
+            "a_killed_master_is_silent_when_the_backup_takes_over",
+            vrrp::a_killed_master_is_silent_when_the_backup_takes_over,
+        ),
+        ("a_partition_that_heals_leaves_one_master", vrrp::a_partition_that_heals_leaves_one_master),
+        (
+            "an_address_added_on_one_side_makes_no_second_master",
+            vrrp::an_address_added_on_one_side_makes_no_second_master,
+        ),
+        ("scripts_move_the_address_and_are_told", vrrp::scripts_move_the_address_and_are_told),
     ])
 }
