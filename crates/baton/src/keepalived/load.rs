@@ -157,6 +157,10 @@ pub(crate) fn look(options: &Options) -> Result<Looked, Refusal> {
         refused = true;
         messages.push(not_done(&not));
     }
+    messages.extend(reading.config.instances.iter().filter(|i| i.strict && !i.accept).map(|i| {
+        let what = "packets to its addresses are accepted, which vrrp_strict alone would not do";
+        message(Severity::Warning, &i.at, &i.name, what)
+    }));
     if options.vrrp_only {
         reading.config.servers.clear();
         reading.config.server_groups.clear();
@@ -165,11 +169,14 @@ pub(crate) fn look(options: &Options) -> Result<Looked, Refusal> {
 }
 
 fn not_done(refused: &refuse::Refusal) -> Message {
-    let At { file, line, column } = &refused.at;
-    let place = if *line == 0 { Place::Nowhere } else { Place::File { line: *line, column: *column } };
     let what = format!("is not done by this version: {}", refused.instead);
-    let mut message = Message::new(Severity::Error, &place, refused.key, &what, "", "");
-    message.file = Some(file.to_string()).filter(|file| !file.is_empty());
+    message(Severity::Error, &refused.at, refused.key, &what)
+}
+
+fn message(severity: Severity, at: &At, key: &str, what: &str) -> Message {
+    let place = if at.line == 0 { Place::Nowhere } else { Place::File { line: at.line, column: at.column } };
+    let mut message = Message::new(severity, &place, key, what, "", "");
+    message.file = Some(at.file.to_string()).filter(|file| !file.is_empty());
     message
 }
 

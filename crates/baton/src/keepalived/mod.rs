@@ -25,7 +25,7 @@ use tracing::error;
 
 use crate::cli::output::{FAILED, REFUSED, complain, fail, print};
 use crate::syslog::Syslog;
-use crate::{background, log};
+use crate::{background, log, settled};
 use options::{Options, Parsed, Refused};
 use pids::Pids;
 
@@ -118,6 +118,7 @@ fn run(options: Options, args: &[OsString]) -> ExitCode {
             error!("going into the background: {e}");
         }
     };
+    runtime.spawn(settled::give_back());
     let code = runtime.block_on(daemon::run(options, loaded.config, started));
     // A name that is being resolved is not waited for.
     runtime.shutdown_background();

@@ -109,12 +109,12 @@ impl Thread {
         ok
     }
 
-    /// An address must not outlive its guard: without it, it would answer. The guard may have ended while this process stood
-    /// still.
+    /// An address must not outlive its guard: without it, it would answer. Some of the guard's time may be over, because
+    /// this process stood still, or the guard may be another interface's.
     fn put(&mut self, address: &Arc<Address>, valid: Duration) {
         let put = vip(address);
         let gone = clock::now() + valid * 3 / 2;
-        let guarded = self.guarded.get(&put.address).is_some_and(|end| gone < *end);
+        let guarded = self.guarded.get(&put.address).is_some_and(|(on, end)| *on == put.interface && gone < *end);
         let guarded = guarded && !self.unguarded.contains_key(&put.address);
         self.guard = self.guard.max(valid * 2);
         if !guarded && !self.guard(std::slice::from_ref(&put)) {
@@ -156,7 +156,7 @@ impl Thread {
             match guarded {
                 Ok(()) => {
                     self.unguarded.remove(&vip.address);
-                    self.guarded.insert(vip.address, until);
+                    self.guarded.insert(vip.address, (vip.interface.clone(), until));
                 }
                 Err(_) => {
                     self.unguarded.insert(vip.address, vip.clone());

@@ -47,9 +47,10 @@ pub(super) struct Thread {
     pub(super) troubles: BTreeMap<String, String>,
     /// All addresses, those of the last settings included until they are gone.
     pub(super) vips: BTreeMap<IpAddr, Vip>,
-    /// How long addresses are guarded, until when at least, and which ones the kernel did not take the last time.
+    /// How long addresses are guarded, on which interface each is and until when at least, and which ones the kernel did
+    /// not take the last time.
     pub(super) guard: Duration,
-    pub(super) guarded: BTreeMap<IpAddr, Time>,
+    pub(super) guarded: BTreeMap<IpAddr, (String, Time)>,
     pub(super) unguarded: BTreeMap<IpAddr, Vip>,
     pub(super) stopped: bool,
     /// Where adverts are sent and heard: interface, IPv6, group.
@@ -371,7 +372,7 @@ impl Thread {
     /// operations before. Those that stay end by themselves.
     fn remove_tables(&mut self) {
         self.addresses.finish();
-        let left = remove_marked(&self.all());
+        let left = remove_marked(&self.all(), &self.world.gates.guarded());
         if left.is_empty() {
             let removed = self.world.gates.remove();
             return self.outcome(removed, || "removing the nftables tables".to_owned());
