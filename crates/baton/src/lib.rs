@@ -7,6 +7,7 @@ pub mod cli;
 pub mod cloud;
 pub mod daemon;
 pub mod demo;
+pub mod haproxy;
 pub mod keepalived;
 pub mod keeper;
 pub mod kube;

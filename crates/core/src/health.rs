@@ -25,6 +25,23 @@ pub fn recovery() -> Check {
     }
 }
 
+/// How often is checked, beside the check's own interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// While results speak against the present state.
+    pub fast: Option<Duration>,
+    /// While down, and nothing speaks against that.
+    pub down: Option<Duration>,
+    /// Clients' connects decide as well; otherwise one that fails brings the next check forward, and no more.
+    pub connects: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { fast: None, down: None, connects: true }
+    }
+}
+
 /// What was learned about a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -62,6 +79,7 @@ pub struct Change {
 #[derive(Clone, Debug)]
 pub struct Health {
     check: Option<Check>,
+    pace: Pace,
     up: bool,
     /// No check has come back yet: the first one decides alone.
     unchecked: bool,
@@ -84,6 +102,7 @@ impl Health {
         Health {
             unchecked: check.is_some(),
             check,
+            pace: Pace::default(),
             up: true,
             against: 0,
             why,
@@ -105,17 +124,55 @@ impl Health {
         }
     }
 
+    /// How often is checked.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
+    /// It is as if a check had decided this: what is known comes from elsewhere.
+    pub fn set(&mut self, now: Time, up: bool, why: &str) {
+        (self.up, self.against, self.unchecked) = (up, 0, false);
+        (self.since, self.why) = (now, why.to_owned());
+    }
+
+    /// Results in a row that speak against the present state.
+    #[must_use]
+    pub fn against(&self) -> u32 {
+        self.against
+    }
+
+    /// The time between two checks now.
+    fn interval(&self, check: &Check) -> Duration {
+        let fast = (self.against > 0).then_some(self.pace.fast).flatten();
+        let down = (!self.up && self.against == 0).then_some(self.pace.down).flatten();
+        fast.or(down).unwrap_or(check.interval)
+    }
+
+    /// A result may bring the next check forward.
+    fn hasten(&mut self) {
+        if let (Some(check), Some(began)) = (&self.check, self.began)
+            && (self.pace.fast.is_some() || self.pace.down.is_some())
+        {
+            self.next = began + self.interval(check);
+        }
+    }
+
     /// Takes a result.
     pub fn handle(&mut self, now: Time, input: Input) -> Option<Change> {
         match input {
             Input::Passed { took } => {
                 self.running = false;
                 self.took = Some(took);
-                self.result(now, true, format!("check passed in {:.1} ms", took.as_secs_f64() * 1e3), true)
+                let why = format!("check passed in {:.1} ms", took.as_secs_f64() * 1e3);
+                let change = self.result(now, true, why, true);
+                self.hasten();
+                change
             }
             Input::Failed { why } => {
                 self.running = false;
-                self.result(now, false, why, true)
+                let change = self.result(now, false, why, true);
+                self.hasten();
+                change
             }
             Input::Connected => {
                 if self.up {
@@ -129,7 +186,7 @@ impl Health {
                 }
                 let earliest = self.began.map_or(now, |began| (began + HURRY).max(now));
                 self.next = self.next.min(earliest);
-                self.result(now, false, why, false)
+                if self.pace.connects { self.result(now, false, why, false) } else { None }
             }
         }
     }
@@ -172,7 +229,7 @@ impl Health {
         let check = self.active()?;
         self.running = true;
         self.began = Some(now);
-        self.next = now + check.interval;
+        self.next = now + self.interval(&check);
         Some(check)
     }
 

@@ -8,6 +8,7 @@ pub mod health;
 pub mod ipam;
 pub mod keeper;
 pub mod lease;
+pub mod pool;
 pub mod services;
 pub mod settings;
 pub mod strconv;

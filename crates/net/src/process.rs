@@ -131,3 +131,9 @@ mod tests {
         .unwrap();
     }
 }
+
+/// Seconds by which this host's time zone is east of Greenwich at a moment, in seconds since 1970.
+#[must_use]
+pub fn local_offset(epoch: i64) -> i64 {
+    sys::local_offset(epoch)
+}

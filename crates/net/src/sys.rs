@@ -166,3 +166,13 @@ pub(crate) fn unmap_text(from: usize, length: usize) -> io::Result<()> {
     }
     Err(io::Error::last_os_error())
 }
+
+/// Seconds by which this host's time zone is east of Greenwich at a moment.
+pub(crate) fn local_offset(epoch: i64) -> i64 {
+    let at = epoch as libc::time_t;
+    // SAFETY: `tm` is plain integers and a pointer that may be null, for which zero is a value.
+    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both arguments outlive the call; the environment is not changed by this process once it has threads.
+    let done = unsafe { libc::localtime_r(&raw const at, &raw mut parts) };
+    if done.is_null() { 0 } else { parts.tm_gmtoff }
+}

@@ -3,9 +3,11 @@
 //! This crate knows no clock, no socket and no decision.
 
 pub mod arp;
+pub mod hello;
 pub mod ip;
 pub mod ndp;
 pub mod peer;
+pub mod proxy;
 pub mod vrrp;
 
 /// A link-layer (Ethernet) address.

@@ -36,10 +36,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Personality::KubeVip => kube_vip::main(args),
         Personality::CloudProvider => cloud::original(args),
         Personality::Keepalived => crate::keepalived::main(&args),
+        Personality::Haproxy => crate::haproxy::main(&args),
         Personality::NotYet(name) => fail(
             REFUSED,
             &format!(
-                "this version does not take the place of {name}; it takes the places of kube-vip, kube-vip-cloud-provider and keepalived"
+                "this version does not take the place of {name}; it takes the places of kube-vip, kube-vip-cloud-provider, keepalived and haproxy"
             ),
         ),
     }

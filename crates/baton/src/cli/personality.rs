@@ -15,12 +15,14 @@ pub enum Personality {
     CloudProvider,
     /// keepalived's.
     Keepalived,
+    /// haproxy's.
+    Haproxy,
     /// One that this version does not take the place of.
     NotYet(&'static str),
 }
 
 /// Names of programs that this version does not take the place of.
-const NOT_YET: [&str; 2] = ["haproxy", "kube-keepalived-vip"];
+const NOT_YET: [&str; 1] = ["kube-keepalived-vip"];
 
 fn named(name: &OsStr) -> Option<Personality> {
     let base = Path::new(name).file_name()?.to_str()?;
@@ -28,6 +30,7 @@ fn named(name: &OsStr) -> Option<Personality> {
         "kube-vip" => Some(Personality::KubeVip),
         "kube-vip-cloud-provider" => Some(Personality::CloudProvider),
         "keepalived" => Some(Personality::Keepalived),
+        "haproxy" => Some(Personality::Haproxy),
         _ => NOT_YET.iter().find(|n| **n == base).map(|n| Personality::NotYet(n)),
     }
 }
@@ -65,7 +68,7 @@ mod tests {
         check("/kube-vip-cloud-provider --v=4", Personality::CloudProvider, "/kube-vip-cloud-provider --v=4");
         check("keepalived -n", Personality::Keepalived, "keepalived -n");
         check("baton keepalived -t", Personality::Keepalived, "keepalived -t");
-        check("baton /usr/sbin/haproxy -f x", Personality::NotYet("haproxy"), "/usr/sbin/haproxy -f x");
+        check("baton /usr/sbin/haproxy -f x", Personality::Haproxy, "/usr/sbin/haproxy -f x");
         check("kube-vip-2 start", Personality::Baton, "kube-vip-2 start");
     }
 }

@@ -195,6 +195,50 @@ impl Flow {
         }
     }
 
+    /// What waits for the sink.
+    pub(super) fn early(&self) -> &[u8] {
+        match &self.held {
+            Held::Bytes(bytes, at) => &bytes[*at..],
+            _ => &[],
+        }
+    }
+
+    /// Reads more before there is a sink, up to what one read may bring: whether anything came.
+    pub(super) fn gather(&mut self, from: &mut Side, lent: &mut Lent) -> Result<bool, Errno> {
+        let room = FIRST.saturating_sub(self.held());
+        if self.end != End::Open || room == 0 {
+            return Ok(false);
+        }
+        match recv(&from.fd, &mut lent.buffer[..room], RecvFlags::empty()) {
+            Ok((0, _)) => self.end = End::Seen,
+            Ok((n, _)) => {
+                from.readable = n == room || from.more;
+                match &mut self.held {
+                    Held::Bytes(bytes, _) => bytes.extend_from_slice(&lent.buffer[..n]),
+                    held => *held = Held::Bytes(lent.buffer[..n].to_vec(), 0),
+                }
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {
+                from.readable = false;
+                return Ok(false);
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(true)
+    }
+
+    /// The source has said all that it will say.
+    pub(super) fn over_early(&self) -> bool {
+        self.end != End::Open
+    }
+
+    /// Takes bytes off the front of what is held, and puts others there.
+    pub(super) fn replace_front(&mut self, taken: usize, put: &[u8]) {
+        let rest = self.early();
+        let bytes = [put, &rest[taken.min(rest.len())..]].concat();
+        self.held = if bytes.is_empty() { Held::Nothing } else { Held::Bytes(bytes, 0) };
+    }
+
     /// Moves what can be moved. `last`: the other direction is over, so that the caller closes both sockets when this
     /// one is, and no shutdown is needed.
     pub(super) fn run(

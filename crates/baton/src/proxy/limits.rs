@@ -75,6 +75,11 @@ impl Share {
         fits
     }
 
+    /// Connections of all workers.
+    pub(super) fn now(&self) -> usize {
+        self.limits.now()
+    }
+
     pub(super) fn leave(&mut self) {
         self.open = self.open.saturating_sub(1);
         self.limits.leave();

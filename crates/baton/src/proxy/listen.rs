@@ -22,7 +22,7 @@ const BACKLOG: i32 = 4096;
 ///
 /// The address need not be on this host (a VIP that another node holds). `::` listens on IPv4 as well, and on IPv4 alone
 /// where the kernel has no IPv6.
-pub(super) fn open(address: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>> {
+pub(crate) fn open(address: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>> {
     match open_all(address, count) {
         Err(Errno::AFNOSUPPORT) if address.ip().is_unspecified() => {
             Ok(open_all(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()), count)?)

@@ -3,95 +3,58 @@
 //! It decides nothing: who may get traffic comes from `baton-core`'s order over what the health checks said. Workers read
 //! snapshots and never wait for the control side.
 
+mod admit;
 pub mod check;
 mod conn;
+mod face;
 mod flow;
+mod fronts;
 pub mod health;
 mod http;
 mod limits;
-mod listen;
+pub(crate) mod listen;
+mod pools;
 mod revive;
+mod route;
+mod session;
 mod slots;
 mod target;
-mod tls;
+mod timers;
+pub(crate) mod tls;
+mod view;
 mod worker;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use baton_core::balance::{Candidate, Order};
 use baton_core::keeper::Holding;
+use baton_core::pool::Pool;
 use baton_core::settings::{Balancer, BalancerKind};
 use tokio::sync::mpsc;
 
+pub use fronts::Fronted;
+pub use pools::id;
 pub use target::{BackendId, Counts, Fault, Passive};
+pub use view::{BackendView, FrontView, Listening, PoolView, View};
 
+use conn::Entry;
+use face::Face;
 use http::Http;
 use limits::Limits;
-use target::{Choice, PASSIVE_MAX, Reports, Route, Snapshot, Target};
+use pools::Group;
+use route::Route;
+use target::{PASSIVE_MAX, Reports, Target};
 use worker::{Command, Mailbox, Worker};
-
-/// What became of one listening address.
-#[derive(Debug)]
-pub struct Listening {
-    /// The balancer's name.
-    pub balancer: String,
-    /// The address; with the real port where port 0 was asked for.
-    pub address: SocketAddr,
-    /// Why nobody listens there.
-    pub error: Option<io::Error>,
-}
-
-/// A backend's counters and state.
-#[derive(Clone, Debug)]
-pub struct BackendView {
-    /// The backend.
-    pub id: BackendId,
-    /// May get traffic, as last told.
-    pub up: bool,
-    /// Where its name leads; `None`: not resolved (yet).
-    pub address: Option<SocketAddr>,
-    /// Its counters.
-    pub counts: Counts,
-}
-
-/// What the data path is doing now.
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    /// Workers that work: fewer than were started means that one has died, and its share of the connections with it
-    /// ([`Proxy::revive`]).
-    pub workers: usize,
-    /// Connections of clients open now.
-    pub connections: usize,
-    /// Most that fit.
-    pub connections_max: usize,
-    /// Clients refused because no backend could be had, by balancer.
-    pub refused: Vec<(String, u64)>,
-    /// Backends in the order of the configuration.
-    pub backends: Vec<BackendView>,
-}
-
-struct Member {
-    target: Arc<Target>,
-    settings: baton_core::settings::Backend,
-    address: Option<SocketAddr>,
-    up: bool,
-}
-
-struct Group {
-    settings: Balancer,
-    route: Arc<Route>,
-    members: Vec<Member>,
-}
 
 struct Open {
     number: u32,
+    /// Of its balancer or front.
     balancer: String,
+    entry: Entry,
     kind: BalancerKind,
     /// As bound: differs from what was asked for where that was port 0.
     bound: SocketAddr,
@@ -106,15 +69,14 @@ pub struct Proxy {
     reports: Reports,
     passive: Option<mpsc::Receiver<Passive>>,
     groups: Vec<Group>,
+    /// Fronts by name, in the order of the configuration.
+    faces: Vec<(String, Arc<Face>)>,
     /// Listeners by the address asked for.
     open: HashMap<SocketAddr, Open>,
     /// Counters of backends that are not configured now, should they come back.
     former: HashMap<BackendId, Arc<Target>>,
     numbers: u32,
 }
-
-/// Backends no longer configured whose counters are kept.
-const FORMER_MAX: usize = 1024;
 
 /// How long a change waits for listeners to be closed: workers are busy for microseconds.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -125,7 +87,17 @@ impl Proxy {
     /// # Errors
     /// When threads or descriptors cannot be had.
     pub fn start(workers: usize) -> io::Result<Proxy> {
-        let limits = Arc::new(Limits::from_process());
+        Proxy::start_with(workers, None)
+    }
+
+    /// The same with no more connections than `most`.
+    ///
+    /// # Errors
+    /// When threads or descriptors cannot be had.
+    pub fn start_with(workers: usize, most: Option<usize>) -> io::Result<Proxy> {
+        let mut limits = Limits::from_process();
+        limits.connections = most.unwrap_or(limits.connections).min(limits.connections);
+        let limits = Arc::new(limits);
         let (reports, passive) = mpsc::channel(PASSIVE_MAX);
         let workers = workers.max(1);
         let mut proxy = Proxy {
@@ -136,6 +108,7 @@ impl Proxy {
             reports: reports.clone(),
             passive: Some(passive),
             groups: Vec::new(),
+            faces: Vec::new(),
             open: HashMap::new(),
             former: HashMap::new(),
             numbers: 0,
@@ -148,12 +121,9 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// The listeners of one kind, with where their connections go.
-    fn listeners(&self, kind: BalancerKind) -> impl Iterator<Item = (&Open, Arc<Route>)> {
-        self.open.values().filter(move |open| open.kind == kind).filter_map(|open| {
-            let group = self.groups.iter().find(|group| group.settings.name == open.balancer)?;
-            Some((open, group.route.clone()))
-        })
+    /// The listeners of one kind.
+    fn listeners(&self, kind: BalancerKind) -> impl Iterator<Item = &Open> {
+        self.open.values().filter(move |open| open.kind == kind)
     }
 
     /// Takes over what traffic tells about backends. Once.
@@ -164,64 +134,24 @@ impl Proxy {
     /// Makes the listeners and backends what `balancers` says, changing only what differs: connections go on, also
     /// those of balancers and backends that are no longer there. Errors leave the rest in effect; apply again to retry.
     pub fn apply(&mut self, balancers: &[Balancer]) -> Vec<Listening> {
-        let mut before: HashMap<String, Group> = self.groups.drain(..).map(|g| (g.settings.name.clone(), g)).collect();
-        for settings in balancers {
-            let group = self.group(settings, before.remove(&settings.name));
-            group.publish();
-            self.groups.push(group);
-        }
-        for group in before.into_values() {
-            group.members.into_iter().for_each(|m| self.retire(m.target));
-        }
-        self.close_unwanted(balancers);
-        let wanted: Vec<(usize, SocketAddr)> = self
-            .groups
-            .iter()
-            .enumerate()
-            .flat_map(|(at, g)| g.settings.listen.iter().map(move |address| (at, *address)))
-            .collect();
-        wanted.into_iter().map(|(at, address)| self.listen(at, address)).collect()
-    }
-
-    fn group(&mut self, settings: &Balancer, before: Option<Group>) -> Group {
-        let (route, mut old) = match before {
-            Some(group) => (group.route, group.members),
-            None => (Arc::new(Route::new()), Vec::new()),
-        };
-        let mut members = Vec::new();
-        for backend in &settings.backends {
-            let id = BackendId { balancer: settings.name.clone(), host: backend.host.clone(), port: backend.port };
-            if members.iter().any(|m: &Member| m.target.id == id) {
-                continue;
+        let pools: Vec<Pool> = balancers.iter().map(Pool::from).collect();
+        self.pool(&pools);
+        self.faces.clear();
+        let wanted: Vec<(SocketAddr, BalancerKind)> =
+            balancers.iter().flat_map(|b| b.listen.iter().map(move |address| (*address, b.kind))).collect();
+        self.close_unwanted(&wanted);
+        let mut listening = Vec::new();
+        for (at, balancer) in balancers.iter().enumerate() {
+            for address in &balancer.listen {
+                let entry = Entry::Straight(self.groups[at].route.clone());
+                listening.push(self.listen(*address, &balancer.name, balancer.kind, entry));
             }
-            let member = match old.iter().position(|m| m.target.id == id) {
-                Some(at) => Member { settings: backend.clone(), ..old.swap_remove(at) },
-                None => Member {
-                    address: backend.host.parse().ok().map(|ip| SocketAddr::new(ip, backend.port)),
-                    settings: backend.clone(),
-                    target: self
-                        .former
-                        .remove(&id)
-                        .unwrap_or_else(|| Arc::new(Target::new(id, self.mailboxes.len() + 1))),
-                    up: true,
-                },
-            };
-            members.push(member);
         }
-        old.into_iter().for_each(|m| self.retire(m.target));
-        Group { settings: settings.clone(), route, members }
+        listening
     }
 
-    fn retire(&mut self, target: Arc<Target>) {
-        if self.former.len() < FORMER_MAX {
-            self.former.insert(target.id.clone(), target);
-        }
-    }
-
-    fn close_unwanted(&mut self, balancers: &[Balancer]) {
-        let stays = |address: &SocketAddr, open: &Open| {
-            balancers.iter().any(|b| b.listen.contains(address) && b.kind == open.kind)
-        };
+    fn close_unwanted(&mut self, wanted: &[(SocketAddr, BalancerKind)]) {
+        let stays = |address: &SocketAddr, open: &Open| wanted.contains(&(*address, open.kind));
         let gone: Vec<SocketAddr> = self.open.iter().filter(|(a, o)| !stays(a, o)).map(|(a, _)| *a).collect();
         let (done, all_done) = std::sync::mpsc::channel();
         for address in gone {
@@ -235,38 +165,39 @@ impl Proxy {
         let _ = all_done.recv_timeout(CLOSE_TIMEOUT);
     }
 
-    fn listen(&mut self, at: usize, address: SocketAddr) -> Listening {
-        let group = &self.groups[at];
-        let (balancer, kind, route) = (group.settings.name.clone(), group.settings.kind, group.route.clone());
+    fn listen(&mut self, address: SocketAddr, name: &str, kind: BalancerKind, entry: Entry) -> Listening {
+        let balancer = name.to_owned();
         if let Some(open) = self.open.get_mut(&address) {
             let (number, bound) = (open.number, open.bound);
-            if open.balancer != balancer {
-                open.balancer.clone_from(&balancer);
-                self.tell(|| Command::Retarget { number, route: route.clone() });
-                self.tell_http(http::Command::Retarget { number, route });
+            if !open.entry.is(&entry) {
+                (open.balancer, open.entry) = (balancer.clone(), entry.clone());
+                self.tell(|| Command::Retarget { number, entry: entry.clone() });
+                if let Entry::Straight(route) = entry {
+                    self.tell_http(http::Command::Retarget { number, route });
+                }
             }
             return Listening { balancer, address: bound, error: None };
         }
         self.numbers += 1;
         let number = self.numbers;
-        let bound = match kind {
-            BalancerKind::Tcp => self.listen_tcp(number, address, &route),
-            BalancerKind::Http => self.listen_http(number, address, route),
+        let bound = match (kind, &entry) {
+            (BalancerKind::Http, Entry::Straight(route)) => self.listen_http(number, address, route.clone()),
+            _ => self.listen_tcp(number, address, &entry),
         };
         match bound {
             Ok(bound) => {
-                self.open.insert(address, Open { number, balancer: balancer.clone(), kind, bound });
+                self.open.insert(address, Open { number, balancer: balancer.clone(), entry, kind, bound });
                 Listening { balancer, address: bound, error: None }
             }
             Err(error) => Listening { balancer, address, error: Some(error) },
         }
     }
 
-    fn listen_tcp(&self, number: u32, address: SocketAddr, route: &Arc<Route>) -> io::Result<SocketAddr> {
+    fn listen_tcp(&self, number: u32, address: SocketAddr, entry: &Entry) -> io::Result<SocketAddr> {
         let sockets = listen::open(address, self.mailboxes.len())?;
         let bound = sockets.first().and_then(listen::local).unwrap_or(address);
         for (mailbox, fd) in self.mailboxes.iter().zip(sockets) {
-            mailbox.post(Command::Listen { number, fd, address: bound, route: route.clone() });
+            mailbox.post(Command::Listen { number, fd, address: bound, entry: entry.clone() });
         }
         Ok(bound)
     }
@@ -293,50 +224,18 @@ impl Proxy {
         }
     }
 
-    /// A backend may get traffic from now on, or not. Down cuts its connections where the balancer asks for that.
-    pub fn set_up(&mut self, id: &BackendId, up: bool) {
-        let Some((group, at)) = self.find(id) else { return };
-        let member = &mut group.members[at];
-        if member.up == up {
-            return;
-        }
-        member.up = up;
-        let cut = (!up && group.settings.cut_on_down).then(|| member.target.clone());
-        group.publish();
-        if let Some(target) = cut {
-            self.tell(|| Command::Cut(target.clone()));
-            self.tell_http(http::Command::Cut(target));
-        }
-    }
-
-    /// The name of a backend leads there now (`None`: nowhere). Connections go on.
-    pub fn set_address(&mut self, id: &BackendId, address: Option<IpAddr>) {
-        let Some((group, at)) = self.find(id) else { return };
-        group.members[at].address = address.map(|ip| SocketAddr::new(ip, id.port));
-        group.publish();
-    }
-
-    fn find(&mut self, id: &BackendId) -> Option<(&mut Group, usize)> {
-        let group = self.groups.iter_mut().find(|g| g.settings.name == id.balancer)?;
-        let at = group.members.iter().position(|m| m.target.id == *id)?;
-        Some((group, at))
-    }
-
     /// What the data path is doing now.
     #[must_use]
     pub fn snapshot(&self) -> View {
-        let member = |m: &Member| BackendView {
-            id: m.target.id.clone(),
-            up: m.up,
-            address: m.address,
-            counts: m.target.counts(),
-        };
+        let pools: Vec<PoolView> = self.groups.iter().map(Group::view).collect();
         View {
             workers: self.threads.iter().filter(|thread| !thread.is_finished()).count(),
             connections: self.limits.now(),
             connections_max: self.limits.connections,
-            refused: self.groups.iter().map(|g| (g.settings.name.clone(), g.route.refused.load(Relaxed))).collect(),
-            backends: self.groups.iter().flat_map(|g| g.members.iter().map(member)).collect(),
+            refused: pools.iter().map(|pool| (pool.name.clone(), pool.refused)).collect(),
+            backends: self.groups.iter().flat_map(|g| g.members.iter().map(pools::Member::view)).collect(),
+            pools,
+            fronts: self.front_views(),
         }
     }
 
@@ -392,21 +291,6 @@ fn hire(
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-impl Group {
-    /// Puts a new snapshot where workers find it.
-    fn publish(&self) {
-        let candidate = |m: &Member| Candidate {
-            weight: m.settings.weight,
-            backup: m.settings.backup,
-            up: m.up && m.address.is_some(),
-        };
-        let choice = |m: &Member| Choice { target: m.target.clone(), address: m.address, url: m.settings.url.clone() };
-        let candidates: Vec<Candidate> = self.members.iter().map(candidate).collect();
-        let choices = self.members.iter().map(choice).collect();
-        self.route.snapshot.store(Arc::new(Snapshot { choices, order: Order::new(&candidates) }));
     }
 }
 

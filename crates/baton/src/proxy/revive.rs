@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use baton_core::settings::BalancerKind;
 use tracing::error;
 
+use super::conn::Entry;
 use super::http::{self, Http};
 use super::worker::Command;
 use super::{Proxy, hire, listen};
@@ -43,15 +44,15 @@ impl Proxy {
 
     fn revive_worker(&mut self, number: usize) -> io::Result<()> {
         let open = self.listeners(BalancerKind::Tcp);
-        let sockets: Vec<_> =
-            open.map(|(open, route)| Ok((open, route, listen::join(open.bound)?))).collect::<io::Result<_>>()?;
+        let sockets: Vec<_> = open.map(|open| Ok((open, listen::join(open.bound)?))).collect::<io::Result<_>>()?;
         let pipes = self.limits.pipes / self.threads.len().max(1);
         let (mailbox, thread) = hire(number, pipes, self.limits.clone(), self.reports.clone())?;
         for member in self.groups.iter().flat_map(|group| &group.members) {
             member.target.cell(number).active.store(0, Relaxed);
         }
-        for (open, route, fd) in sockets {
-            mailbox.post(Command::Listen { number: open.number, fd, address: open.bound, route });
+        for (open, fd) in sockets {
+            let (number, entry) = (open.number, open.entry.clone());
+            mailbox.post(Command::Listen { number, fd, address: open.bound, entry });
         }
         self.mailboxes[number] = mailbox;
         // It has said why it died.
@@ -61,7 +62,8 @@ impl Proxy {
 
     fn revive_http(&mut self) -> io::Result<()> {
         let http = Http::start(self.limits.clone(), self.reports.clone(), self.mailboxes.len())?;
-        for (open, route) in self.listeners(BalancerKind::Http) {
+        for open in self.listeners(BalancerKind::Http) {
+            let Entry::Straight(route) = open.entry.clone() else { continue };
             let fd = listen::join(open.bound)?;
             http.tell(http::Command::Listen { number: open.number, fd, route });
         }

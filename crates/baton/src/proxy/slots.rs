@@ -14,7 +14,7 @@ pub(super) enum Token {
 }
 
 /// A connection: its slot, and a generation so that an event for a former tenant of the slot is recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     index: u32,
     generation: u32,

@@ -1,13 +1,8 @@
 //! Backends as the data path sees them: an identity with counters that outlives every snapshot, and the snapshots.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use arc_swap::ArcSwap;
-use baton_core::balance::Order;
-use baton_core::settings::Url;
 use tokio::sync::mpsc;
 
 /// Names a backend of a balancer for as long as the process lives.
@@ -49,7 +44,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Fault::Refused => "connection refused",
             Fault::Reset => "connection reset",
-            Fault::TimedOut => "no answer to a connect within 500 ms",
+            Fault::TimedOut => "no answer to a connect in time",
             Fault::Unreachable => "unreachable",
         })
     }
@@ -102,6 +97,20 @@ pub struct Counts {
     pub to_backend: u64,
     /// Bytes from the backend to clients.
     pub to_client: u64,
+    /// Sessions that it has or is being connected for (pools with dealings).
+    pub served: u64,
+    /// The most of these.
+    pub served_max: u64,
+    /// Connects repeated on it.
+    pub retries: u64,
+    /// Connects that went elsewhere after it had failed.
+    pub redispatches: u64,
+    /// Transfers that clients broke off.
+    pub client_aborts: u64,
+    /// Transfers that it broke off.
+    pub server_aborts: u64,
+    /// When it last got a session, in seconds since the epoch; 0: never.
+    pub last: u64,
 }
 
 /// A backend that outlives snapshots.
@@ -111,11 +120,38 @@ pub(super) struct Target {
     cells: Box<[Cell]>,
     /// The last connect failed: the next success is worth telling.
     failing: AtomicBool,
+    /// Sessions that it has or is being connected for: over all workers, since limits and loads are.
+    pub(super) served: AtomicU64,
+    /// When it last got or lost one, as the pool counts.
+    pub(super) stamp: AtomicU64,
+    /// What seldom happens.
+    pub(super) rare: Rare,
+}
+
+/// What seldom happens to a backend, or is a maximum.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    pub(super) served_max: AtomicU64,
+    /// Connects repeated on it.
+    pub(super) retries: AtomicU64,
+    /// Connects that went elsewhere after it had failed.
+    pub(super) redispatches: AtomicU64,
+    pub(super) client_aborts: AtomicU64,
+    pub(super) server_aborts: AtomicU64,
+    /// When it last got a session, in seconds since the epoch; 0: never.
+    pub(super) last: AtomicU64,
 }
 
 impl Target {
     pub(super) fn new(id: BackendId, workers: usize) -> Target {
-        Target { id, cells: (0..workers).map(|_| Cell::default()).collect(), failing: AtomicBool::new(false) }
+        Target {
+            id,
+            cells: (0..workers).map(|_| Cell::default()).collect(),
+            failing: AtomicBool::new(false),
+            served: AtomicU64::new(0),
+            stamp: AtomicU64::new(0),
+            rare: Rare::default(),
+        }
     }
 
     pub(super) fn cell(&self, worker: usize) -> &Cell {
@@ -131,6 +167,13 @@ impl Target {
             failures: sum(|c| &c.failures),
             to_backend: sum(|c| &c.to_backend),
             to_client: sum(|c| &c.to_client),
+            served: self.served.load(Relaxed),
+            served_max: self.rare.served_max.load(Relaxed),
+            retries: self.rare.retries.load(Relaxed),
+            redispatches: self.rare.redispatches.load(Relaxed),
+            client_aborts: self.rare.client_aborts.load(Relaxed),
+            server_aborts: self.rare.server_aborts.load(Relaxed),
+            last: self.rare.last.load(Relaxed),
         }
     }
 
@@ -151,66 +194,5 @@ impl Target {
     fn tell(&self, outcome: Result<(), Fault>, reports: &Reports) {
         // A full queue is not an error: the planner will have seen a thousand like it.
         let _ = reports.try_send(Passive { backend: self.id.clone(), outcome });
-    }
-}
-
-/// A backend within a snapshot.
-#[derive(Clone, Debug)]
-pub(super) struct Choice {
-    pub(super) target: Arc<Target>,
-    /// Where it is; `None`: its name is not resolved, so it is not in the order.
-    pub(super) address: Option<SocketAddr>,
-    /// For type http.
-    pub(super) url: Option<Url>,
-}
-
-/// What a balancer chooses from now. Replaced as a whole, never changed.
-#[derive(Debug, Default)]
-pub(super) struct Snapshot {
-    pub(super) choices: Vec<Choice>,
-    pub(super) order: Order,
-}
-
-/// A balancer as the data path sees it.
-#[derive(Debug)]
-pub(super) struct Route {
-    pub(super) snapshot: ArcSwap<Snapshot>,
-    /// Whose turn it is, for all cores.
-    turn: AtomicUsize,
-    /// Clients refused because no backend could be had.
-    pub(super) refused: AtomicU64,
-}
-
-impl Route {
-    pub(super) fn new() -> Route {
-        Route { snapshot: ArcSwap::default(), turn: AtomicUsize::new(0), refused: AtomicU64::new(0) }
-    }
-
-    /// The backend whose turn it is. `None`: all are dead, refuse.
-    pub(super) fn next(&self) -> Option<(Arc<Target>, SocketAddr)> {
-        let snapshot = self.snapshot.load();
-        let index = snapshot.order.at(self.turn.fetch_add(1, Relaxed))?;
-        let choice = &snapshot.choices[index];
-        Some((choice.target.clone(), choice.address?))
-    }
-
-    /// Another backend than those tried. Takes nobody's turn.
-    pub(super) fn after(&self, tried: impl Fn(&Arc<Target>) -> bool) -> Option<(Arc<Target>, SocketAddr)> {
-        let snapshot = self.snapshot.load();
-        let index = snapshot.order.after(self.turn.load(Relaxed), |i| tried(&snapshot.choices[i].target))?;
-        let choice = &snapshot.choices[index];
-        Some((choice.target.clone(), choice.address?))
-    }
-
-    /// The backend for a request: the one whose turn it is, or another than those tried.
-    pub(super) fn choose(&self, tried: &[Arc<Target>]) -> Option<Choice> {
-        let snapshot = self.snapshot.load();
-        let index = if tried.is_empty() {
-            snapshot.order.at(self.turn.fetch_add(1, Relaxed))
-        } else {
-            let was_tried = |i: usize| tried.iter().any(|t| Arc::ptr_eq(t, &snapshot.choices[i].target));
-            snapshot.order.after(self.turn.load(Relaxed), was_tried)
-        };
-        index.map(|index| snapshot.choices[index].clone())
     }
 }

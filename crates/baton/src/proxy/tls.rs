@@ -27,7 +27,7 @@ pub(super) fn connector() -> TlsConnector {
 }
 
 /// The name a backend is asked for by.
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
+pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no name for TLS"))
 }
 
@@ -68,4 +68,12 @@ impl ServerCertVerifier for Anyone {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// What makes TLS connections of checks: they tell the name that is asked for, or none, and offer these protocols.
+pub(crate) fn checker(name: bool, protocols: &[String]) -> TlsConnector {
+    let mut config = ClientConfig::clone(&CONFIG);
+    config.enable_sni = name;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.clone().into_bytes()).collect();
+    TlsConnector::from(Arc::new(config))
 }

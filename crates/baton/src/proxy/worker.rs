@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,14 +16,17 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
 
-use super::conn::{CONNECT_TIMEOUT, Conn, Context, Origin, Verdict};
-use super::flow::Lent;
+use super::conn::{CONNECT_TIMEOUT, Conn, Context, Entry, Origin, Verdict};
+use super::face::Face;
+use super::flow::{Lent, Side};
 use super::limits::{Limits, Share};
 use super::listen;
 use super::slots::{Key, Slots, Token};
-use super::target::{Reports, Route, Target};
+use super::target::{Reports, Target};
+use super::timers::{Tick, Timers};
+use crate::haproxy::syslog::Sockets;
 
 /// Events taken at once.
 const EVENTS: usize = 256;
@@ -34,13 +38,15 @@ const STARVED: Duration = Duration::from_millis(20);
 /// What the control side asks of a worker.
 pub(super) enum Command {
     /// Accept on a new socket.
-    Listen { number: u32, fd: OwnedFd, address: SocketAddr, route: Arc<Route> },
+    Listen { number: u32, fd: OwnedFd, address: SocketAddr, entry: Entry },
     /// Connections of this listener go elsewhere from now on.
-    Retarget { number: u32, route: Arc<Route> },
+    Retarget { number: u32, entry: Entry },
     /// Serve those that wait, then close the listener; `done` is dropped then.
     Close { number: u32, done: Sender<()> },
-    /// Cut the connections of a backend.
-    Cut(Arc<Target>),
+    /// There may be room at a server for a session that waits.
+    Turn(Key),
+    /// Cut the connections of a backend, for this reason: `D` it is down, `K` an operator wants it.
+    Cut(Arc<Target>, u8),
     /// Reset the connections on an address.
     Gone(IpAddr),
     /// End the thread.
@@ -92,6 +98,13 @@ pub(super) struct Worker {
     ready: VecDeque<Key>,
     /// When attempts to connect have taken too long, oldest first: all wait equally long.
     ages: VecDeque<(Instant, Key, usize)>,
+    /// When sessions are to be looked at.
+    timers: Timers,
+    /// The beginning of this worker's clock, and how late it was when it last woke up.
+    origin: Instant,
+    now: Tick,
+    logs: Sockets,
+    line: String,
     starved: Option<Instant>,
     stopping: bool,
 }
@@ -117,6 +130,11 @@ impl Worker {
             conns: Slots::new(),
             ready: VecDeque::new(),
             ages: VecDeque::new(),
+            timers: Timers::default(),
+            origin: Instant::now(),
+            now: 0,
+            logs: Sockets::default(),
+            line: String::new(),
             starved: None,
             stopping: false,
         })
@@ -129,6 +147,7 @@ impl Worker {
             let timeout = self.timeout();
             // The only error there is: interrupted by a signal.
             let count = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()).unwrap_or_default();
+            self.now = self.tick();
             for event in &events[..count] {
                 let (flags, data) = (event.flags, event.data);
                 self.event(Token::unpack(data.u64()), flags);
@@ -150,11 +169,17 @@ impl Worker {
             return Some(Timespec::default());
         }
         let age = self.ages.front().map(|(at, _, _)| *at);
-        let next = [age, self.starved].into_iter().flatten().min()?;
+        let timer = self.timers.next().map(|at| self.origin + Duration::from_millis(at));
+        let next = [age, timer, self.starved].into_iter().flatten().min()?;
         let left = next.saturating_duration_since(Instant::now());
         // Rounded up to whole milliseconds: waking up early would be waking up twice.
         let millis = i64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i64::MAX);
         Some(Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 })
+    }
+
+    /// The time on this worker's clock.
+    fn tick(&self) -> Tick {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn event(&mut self, token: Token, flags: EventFlags) {
@@ -172,6 +197,15 @@ impl Worker {
 
     /// What time brings.
     fn clock(&mut self) {
+        if self.timers.next().is_some_and(|at| at <= self.now) {
+            self.now = self.tick();
+            while let Some(key) = self.timers.due(self.now) {
+                if let Some(session) = self.conns.get(key).and_then(|conn| conn.session.as_mut()) {
+                    session.armed = None;
+                    self.step(key, Conn::timed_out);
+                }
+            }
+        }
         if self.ages.is_empty() && self.starved.is_none() {
             return;
         }
@@ -198,11 +232,12 @@ impl Worker {
                 self.starve(at);
                 return taken;
             }
-            let listener = &mut self.listeners[at];
-            match accept_with(&listener.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                Ok(client) => {
-                    let origin = listener.origin.clone();
-                    self.begin(client, &origin);
+            match self.take_one(at) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.limits.leave();
+                    self.starve(at);
+                    return taken;
                 }
                 Err(e) => {
                     self.limits.leave();
@@ -245,27 +280,89 @@ impl Worker {
         }
     }
 
+    /// Accepts one. `false`: its front has no room for it.
+    fn take_one(&mut self, at: usize) -> Result<bool, Errno> {
+        let listener = &self.listeners[at];
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let origin = listener.origin.clone();
+        match &origin.entry {
+            Entry::Straight(_) => {
+                let client = accept_with(&listener.fd, flags)?;
+                self.begin(client, &origin);
+            }
+            Entry::Session(face, _) if !face.has_room() => return Ok(false),
+            Entry::Session(face, header_due) => {
+                let (client, source) = acceptfrom_with(&listener.fd, flags)?;
+                // One that has no address has gone.
+                if let Some(source) = source.and_then(|address| SocketAddr::try_from(address).ok()) {
+                    self.admit(client, source, &origin, face, *header_due);
+                } else {
+                    self.limits.leave();
+                }
+            }
+        }
+        Ok(true)
+    }
+
     fn begin(&mut self, client: OwnedFd, origin: &Rc<Origin>) {
-        let mut with = Context { worker: self.number, lent: &mut self.lent, reports: &self.reports };
-        let Some(conn) = Conn::begin(client, origin, &mut with) else {
+        let Entry::Straight(route) = &origin.entry else { return };
+        let Some(conn) = Conn::begin(client, origin, route, &mut self.context()) else {
             self.limits.leave();
             return;
         };
         let key = self.conns.insert(conn);
         let Some(conn) = self.conns.get(key) else { return };
-        let watched = watch(&self.epoll, conn.backend(), Token::Backend(key), STREAM)
-            .and_then(|()| watch(&self.epoll, conn.client(), Token::Client(key), STREAM));
         let attempt = conn.attempt();
-        if watched.is_err() {
+        if watch_both(&self.epoll, conn, key).is_err() {
             return self.end(key, true);
         }
         self.ages.push_back((Instant::now() + CONNECT_TIMEOUT, key, attempt));
     }
 
+    fn admit(&mut self, client: OwnedFd, source: SocketAddr, origin: &Rc<Origin>, face: &Arc<Face>, header_due: bool) {
+        if !face.plan.load().lets_in(source.ip().to_canonical(), origin.address.port()) {
+            face.denied_connections.fetch_add(1, Relaxed);
+            self.limits.leave();
+            return;
+        }
+        let conn = Conn::admit(Side::accepted(client), origin, face, header_due, source, self.now);
+        let key = self.conns.insert(conn);
+        let Some(conn) = self.conns.get(key) else { return };
+        conn.key = key;
+        self.step(key, Conn::start);
+        let Some(conn) = self.conns.get(key) else { return };
+        if watch(&self.epoll, conn.client(), Token::Client(key), STREAM).is_err() {
+            self.end(key, true);
+        }
+    }
+
+    fn context(&mut self) -> Context<'_> {
+        Context {
+            worker: self.number,
+            lent: &mut self.lent,
+            reports: &self.reports,
+            mailbox: &self.mailbox,
+            logs: &mut self.logs,
+            line: &mut self.line,
+            limits: &self.limits,
+            now: self.now,
+        }
+    }
+
     /// Lets a connection do something and draws the consequences.
     fn step(&mut self, key: Key, act: impl FnOnce(&mut Conn, &mut Context<'_>) -> Verdict) {
         let Some(conn) = self.conns.get(key) else { return };
-        let mut with = Context { worker: self.number, lent: &mut self.lent, reports: &self.reports };
+        let is_session = conn.session.is_some();
+        let mut with = Context {
+            worker: self.number,
+            lent: &mut self.lent,
+            reports: &self.reports,
+            mailbox: &self.mailbox,
+            logs: &mut self.logs,
+            line: &mut self.line,
+            limits: &self.limits,
+            now: self.now,
+        };
         match act(conn, &mut with) {
             Verdict::Keep => {}
             Verdict::Again => {
@@ -274,20 +371,39 @@ impl Worker {
                 }
             }
             Verdict::Dialled => {
-                if watch(&self.epoll, conn.backend(), Token::Backend(key), STREAM).is_err() {
+                let watched = conn.backend().map(|fd| watch(&self.epoll, fd, Token::Backend(key), STREAM));
+                if watched.is_some_and(|watched| watched.is_err()) {
                     return self.end(key, true);
                 }
-                self.ages.push_back((Instant::now() + CONNECT_TIMEOUT, key, conn.attempt()));
+                if !is_session {
+                    self.ages.push_back((Instant::now() + CONNECT_TIMEOUT, key, conn.attempt()));
+                }
             }
-            Verdict::Close => self.end(key, false),
-            Verdict::Reset => self.end(key, true),
+            Verdict::Close => return self.end(key, false),
+            Verdict::Reset => return self.end(key, true),
+        }
+        if is_session {
+            self.arm(key);
+        }
+    }
+
+    /// Sets a session's timer if it may be due earlier than it is set; one that is set too early moves when it is due.
+    fn arm(&mut self, key: Key) {
+        let Some(conn) = self.conns.get(key) else { return };
+        let wanted = conn.deadline();
+        let Some(session) = &mut conn.session else { return };
+        if wanted.is_some_and(|at| session.armed.is_none_or(|armed| at < armed)) {
+            self.timers.set(key, session.armed, wanted);
+            session.armed = wanted;
         }
     }
 
     fn end(&mut self, key: Key, broken: bool) {
         if let Some(conn) = self.conns.remove(key) {
-            let mut with = Context { worker: self.number, lent: &mut self.lent, reports: &self.reports };
-            conn.end(broken, &mut with);
+            if let Some(session) = &conn.session {
+                self.timers.set(key, session.armed, None);
+            }
+            conn.end(broken, &mut self.context());
             self.limits.leave();
         }
     }
@@ -295,23 +411,27 @@ impl Worker {
     fn obey(&mut self) {
         for command in self.mailbox.take() {
             match command {
-                Command::Listen { number, fd, address, route } => {
-                    let origin = Rc::new(Origin { route, address });
+                Command::Listen { number, fd, address, entry } => {
+                    let origin = Rc::new(Origin { entry, address });
                     // Watched like one that had no room: at once, and again should that fail.
                     self.listeners.push(Listener { number, fd, origin, starved: true });
                     self.feed(self.listeners.len() - 1);
                 }
-                Command::Retarget { number, route } => {
+                Command::Retarget { number, entry } => {
                     if let Some(listener) = self.listeners.iter_mut().find(|l| l.number == number) {
-                        listener.origin = Rc::new(Origin { route, address: listener.origin.address });
+                        listener.origin = Rc::new(Origin { entry, address: listener.origin.address });
                     }
                 }
                 Command::Close { number, done } => {
                     self.close(number);
                     drop(done);
                 }
-                Command::Cut(target) => self.reset_all(|conn| Arc::ptr_eq(&conn.target, &target)),
-                Command::Gone(address) => self.reset_all(|conn| local(conn) == Some(address)),
+                Command::Turn(key) => self.step(key, Conn::turn),
+                Command::Cut(target, who) => {
+                    let its = |conn: &Conn| conn.target.as_ref().is_some_and(|its| Arc::ptr_eq(its, &target));
+                    self.reset_all(its, who);
+                }
+                Command::Gone(address) => self.reset_all(|conn| local(conn) == Some(address), b'K'),
                 Command::Stop => self.stopping = true,
             }
         }
@@ -326,9 +446,10 @@ impl Worker {
         }
     }
 
-    fn reset_all(&mut self, which: impl Fn(&Conn) -> bool) {
+    fn reset_all(&mut self, which: impl Fn(&Conn) -> bool, who: u8) {
         for key in self.conns.keys() {
-            if self.conns.get(key).is_some_and(|conn| which(conn)) {
+            if let Some(conn) = self.conns.get(key).filter(|conn| which(conn)) {
+                conn.cut(who);
                 self.end(key, true);
             }
         }
@@ -341,6 +462,13 @@ const STREAM: EventFlags =
 
 fn watch(epoll: &OwnedFd, fd: &OwnedFd, token: Token, flags: EventFlags) -> io::Result<()> {
     Ok(epoll::add(epoll, fd, EventData::new_u64(token.pack()), flags)?)
+}
+
+fn watch_both(epoll: &OwnedFd, conn: &Conn, key: Key) -> io::Result<()> {
+    if let Some(backend) = conn.backend() {
+        watch(epoll, backend, Token::Backend(key), STREAM)?;
+    }
+    watch(epoll, conn.client(), Token::Client(key), STREAM)
 }
 
 /// The address at which the client reached us.

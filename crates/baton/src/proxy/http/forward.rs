@@ -12,7 +12,8 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::super::target::{Choice, Route, Target};
+use super::super::route::{Choice, Route};
+use super::super::target::Target;
 use super::Shared;
 use super::headers;
 use super::pool::{Counted, NoConnection};

@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::limits::Limits;
-use super::target::{Reports, Route, Target};
+use super::route::Route;
+use super::target::{Reports, Target};
 use pool::Pool;
 use stream::{Room, Stream, Streams};
 

@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::super::conn::{CONNECT_TIMEOUT, watch_over};
-use super::super::target::{BackendId, Choice, Fault, Target};
+use super::super::route::Choice;
+use super::super::target::{BackendId, Fault, Target};
 use super::super::tls;
 use super::stream::{Stream, Streams};
 

@@ -13,7 +13,8 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::super::target::{Cell, Route};
+use super::super::route::Route;
+use super::super::target::Cell;
 use super::Shared;
 use super::forward::forward;
 use super::stream::Stream;

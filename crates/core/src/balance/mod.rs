@@ -3,8 +3,11 @@
 //! The order of one round is worked out once per change of the backends; a turn is then an index into it, so any number
 //! of cores share one order through one counter. Nothing here knows addresses, sockets or counters.
 
-/// Longest round. Finer ratios between weights than this allows are rounded.
-const ROUND_MAX: u64 = 4096;
+mod rounds;
+mod table;
+
+use rounds::{ROUND_MAX, gcd};
+pub use table::{Ask, Load, Pick, Table};
 
 /// A backend as far as choosing goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,11 @@ impl Order {
         }
     }
 
+    /// An order worked out elsewhere.
+    fn of(turns: Vec<u32>) -> Order {
+        Order { turns, spares: Vec::new() }
+    }
+
     /// The backend whose turn it is; `None`: nobody is up, refuse.
     #[must_use]
     pub fn at(&self, turn: usize) -> Option<usize> {
@@ -70,10 +78,6 @@ fn round(weights: &[(u32, u64)]) -> Vec<u32> {
     }
     turns.sort_by(|a, b| (a.0 * b.1).cmp(&(b.0 * a.1)).then(a.2.cmp(&b.2)));
     turns.into_iter().map(|(_, _, index)| index).collect()
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

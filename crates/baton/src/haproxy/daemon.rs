@@ -1,0 +1,278 @@
+//! The daemon: one task owns configuration, servers and counters, and waits in one place.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use baton_config::haproxy::Config;
+use baton_config::haproxy::model::{Backend, LogTarget};
+use baton_core::Time;
+use baton_net::clock;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::lower::{Lowered, lower, targets};
+use super::notes;
+use super::rates::Rates;
+use super::servers::{Admin, News, Servers};
+use super::socket::{self, Ask};
+use super::start::{Options, read};
+use super::syslog::{Level, Sockets};
+use super::web::{Web, Webs};
+use crate::proxy::{BackendId, Listening, Proxy};
+
+/// Questions that wait for an answer.
+const ASKS: usize = 64;
+/// How often counters are looked at, and what failed is tried again.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A running balancer.
+pub struct Daemon {
+    /// How it was started: a reload reads the same files.
+    pub options: Options,
+    /// What the files say.
+    pub config: Config,
+    /// The data path.
+    pub proxy: Proxy,
+    /// The servers.
+    pub servers: Servers,
+    /// Sessions per second.
+    pub rates: Rates,
+    /// When it started.
+    pub started: Time,
+    /// Sessions that commands asked for, so far.
+    pub asked_so_far: u64,
+    lowered: Lowered,
+    listening: Vec<Listening>,
+    logs: Sockets,
+    questions: mpsc::Sender<Ask>,
+    asked: mpsc::Receiver<Ask>,
+    sockets: socket::Sockets,
+    webs: Webs,
+    /// It ends when nobody is connected any more, or then.
+    leaving: Option<Option<Instant>>,
+}
+
+struct Signals {
+    hup: Signal,
+    usr1: Signal,
+    usr2: Signal,
+    int: Signal,
+    term: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            hup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
+            int: signal(SignalKind::interrupt())?,
+            term: signal(SignalKind::terminate())?,
+        })
+    }
+}
+
+impl Daemon {
+    /// Opens the listeners. Everything that may be refused has been.
+    ///
+    /// # Errors
+    /// What cannot be listened on, or threads that cannot be had.
+    pub async fn start(options: Options, config: Config) -> Result<Daemon, String> {
+        let workers = config.global.nbthread.map_or_else(cores, |n| usize::try_from(n).unwrap_or(1));
+        let most = config.global.maxconn.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+        let mut proxy = Proxy::start_with(workers, most).map_err(|e| format!("the workers: {e}"))?;
+        let passive = proxy.passive().ok_or("the data path gives it once")?;
+        let (questions, asked) = mpsc::channel(ASKS);
+        let mut daemon = Daemon {
+            options,
+            config,
+            proxy,
+            servers: Servers::new(passive),
+            rates: Rates::default(),
+            started: clock::now(),
+            asked_so_far: 0,
+            lowered: Lowered::default(),
+            listening: Vec::new(),
+            logs: Sockets::default(),
+            questions,
+            asked,
+            sockets: socket::Sockets::default(),
+            webs: Webs::default(),
+            leaving: None,
+        };
+        let failed = daemon.apply().await;
+        if failed.is_empty() { Ok(daemon) } else { Err(failed.join("\n")) }
+    }
+
+    /// Has everything follow the configuration; what could not be done.
+    async fn apply(&mut self) -> Vec<String> {
+        self.lowered = lower(&self.config);
+        self.servers.apply(&self.config);
+        self.listening = self.proxy.arrange(&self.lowered.fronts, &self.lowered.pools);
+        self.push();
+        let mut failed: Vec<String> = self.listening.iter().filter_map(complaint).collect();
+        failed.extend(self.sockets.apply(&self.config.global.stats_sockets, &self.questions).await);
+        let webs = Web::all(&self.config);
+        failed.extend(self.webs.apply(webs, &self.questions).await);
+        failed
+    }
+
+    /// Tells the data path who may get traffic, and how much.
+    pub fn push(&mut self) {
+        for server in &self.servers.list {
+            if let Some(address) = server.address {
+                self.proxy.set_address(&server.id, Some(address.ip()));
+            }
+            self.proxy.set_connections_max(&server.id, server.connections_max);
+            self.proxy.set_weight(&server.id, server.share());
+            self.proxy.set_up(&server.id, server.up());
+        }
+    }
+
+    /// Runs until a signal ends it.
+    pub async fn run(mut self) -> ExitCode {
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(e) => {
+                error!("signals cannot be received: {e}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let mut second = tokio::time::interval(SECOND);
+        loop {
+            let until = self.leaving.flatten();
+            tokio::select! {
+                news = self.servers.next() => self.news(news),
+                Some(ask) = self.asked.recv() => self.answer(ask),
+                _ = second.tick() => if self.second() { break },
+                _ = signals.hup.recv() => self.reload("SIGHUP").await,
+                _ = signals.usr2.recv() => self.reload("SIGUSR2").await,
+                _ = signals.usr1.recv() => self.leave(),
+                _ = signals.term.recv() => break,
+                _ = signals.int.recv() => break,
+                () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
+            }
+        }
+        self.proxy.stop();
+        self.sockets.remove();
+        if let Some(path) = &self.options.pidfile {
+            // It may have been removed by who reads it.
+            let _ = std::fs::remove_file(path);
+        }
+        ExitCode::SUCCESS
+    }
+
+    fn news(&mut self, news: News) {
+        if let News::Checked(id, change) = news {
+            let Some(at) = self.servers.list.iter().position(|s| s.id == id) else { return };
+            if let Some(change) = change {
+                let sessions =
+                    self.proxy.snapshot().backends.iter().find(|b| b.id == id).map_or(0, |b| b.counts.served);
+                let left = notes::counts(self.servers.list.iter().filter(|s| s.id.balancer == id.balancer));
+                let (level, text) = notes::turned(&self.servers.list[at], &change, left, sessions);
+                self.say(&id, level, &text);
+                if !change.up && left == (0, 0) {
+                    self.say(&id, Level::Emergency, &format!("backend {} has no server available!", id.balancer));
+                }
+            } else {
+                let backend = self.config.backends.iter().find(|b| b.name == id.balancer);
+                if let Some(text) = backend.and_then(|b| notes::checked(&self.servers.list[at], b)) {
+                    self.say(&id, Level::Notice, &text);
+                }
+                return;
+            }
+        }
+        self.push();
+    }
+
+    /// A line about a server: to this process's own log, and to where its backend logs.
+    pub fn say(&mut self, id: &BackendId, level: Level, text: &str) {
+        if level >= Level::Notice {
+            info!(event = "server", "{text}");
+        } else {
+            warn!(event = "server", "{text}");
+        }
+        let logs: &[LogTarget] = self.backend(id).map_or(&[], |b| &b.logs);
+        let targets = targets(&self.config, logs);
+        self.logs.write(&targets, level, &self.config.global.log_tag, text);
+    }
+
+    fn backend(&self, id: &BackendId) -> Option<&Backend> {
+        self.config.backends.iter().find(|b| b.name == id.balancer)
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        self.asked_so_far += 1;
+        let answer = self.command(&ask.line, ask.level);
+        // Nobody waits any more, otherwise.
+        let _ = ask.reply.send(answer);
+    }
+
+    /// An operator's wish about a server.
+    pub fn wish(&mut self, backend: &str, server: &str, admin: Admin) -> bool {
+        let Some(found) = self.servers.find(backend, server) else { return false };
+        let before = found.admin;
+        if found.set_admin(admin) {
+            let (id, text) = (found.id.clone(), notes::wished(found, before));
+            self.say(&id, if admin == Admin::Ready { Level::Notice } else { Level::Alert }, &text);
+            self.push();
+        }
+        true
+    }
+
+    /// What every second brings. Whether it is over.
+    fn second(&mut self) -> bool {
+        let mut warnings = std::collections::BTreeMap::new();
+        self.proxy.revive_and_tell(&mut warnings);
+        let view = self.proxy.snapshot();
+        self.rates.tick(&view);
+        if self.leaving.is_some() {
+            return view.connections == 0;
+        }
+        if self.listening.iter().any(|l| l.error.is_some()) {
+            self.listening = self.proxy.arrange(&self.lowered.fronts, &self.lowered.pools);
+        }
+        false
+    }
+
+    /// Reads the files again and does what is different. Files that are refused change nothing.
+    async fn reload(&mut self, signal: &str) {
+        let (config, said) = read(&self.options);
+        for line in said.lines() {
+            warn!("{line}");
+        }
+        let Some(config) = config else {
+            error!(event = "reload", "{signal}: the configuration is refused; everything goes on as it was");
+            return;
+        };
+        if config.global.nbthread != self.config.global.nbthread {
+            warn!(event = "reload", "`nbthread` has changed: it counts from the next start");
+        }
+        self.config = config;
+        for failed in self.apply().await {
+            error!(event = "reload", "{failed}");
+        }
+        info!(event = "reload", "{signal}: the configuration was read again; what it does not change goes on");
+    }
+
+    /// Nobody new is served; it ends when nobody is connected any more.
+    fn leave(&mut self) {
+        info!(event = "stopping", "SIGUSR1: no new connections; waiting for those that are open");
+        self.proxy.arrange(&[], &self.lowered.pools);
+        self.webs.close();
+        self.leaving = Some(self.config.global.hard_stop_after.map(|after| Instant::now() + after));
+    }
+}
+
+/// Why an address is not listened on.
+fn complaint(listening: &Listening) -> Option<String> {
+    let error = listening.error.as_ref()?;
+    Some(format!("{} cannot listen on {}: {error}", listening.balancer, listening.address))
+}
+
+/// One worker for each core that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,220 @@
+//! From what the file says to what the data path and the checks do.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use baton_config::haproxy::Config;
+use baton_config::haproxy::model::{
+    Backend, Balance, Condition, Frontend, Host, Listen, LogFormat, LogTarget, LogTo, Matching, Mode, ProxyVersion,
+    Redispatch, Sample, Server, ServerPort, Target, TcpAction, TcpRule, Test,
+};
+use baton_core::health::Pace;
+use baton_core::pool::{self, Algorithm, Dealings, Front, Guard, Logging, Pool, ProxyHeader, Switch};
+use baton_core::settings::BalancerKind;
+
+use super::lines::{self, Lines};
+use super::{host_name, syslog};
+use crate::proxy::Fronted;
+
+/// Parts of a weight: haproxy's, so that a server that comes up slowly can have less than one.
+pub const WEIGHT: u16 = 16;
+
+/// What the data path is asked to do.
+#[derive(Clone, Debug, Default)]
+pub struct Lowered {
+    /// Fronts of mode tcp.
+    pub fronts: Vec<Fronted>,
+    /// All pools.
+    pub pools: Vec<Pool>,
+}
+
+/// Makes it. What cannot be expressed has been refused before ([`super::refuse`]).
+#[must_use]
+pub fn lower(config: &Config) -> Lowered {
+    let tcp = config.frontends.iter().filter(|f| f.mode == Mode::Tcp);
+    Lowered {
+        fronts: tcp.map(|f| Fronted { front: front(config, f), lines: lines(config, f) }).collect(),
+        pools: config.backends.iter().map(pool).collect(),
+    }
+}
+
+/// The targets of log lines. A host that cannot be looked up gets none; `-c` has said so.
+#[must_use]
+pub fn targets(config: &Config, logs: &[LogTarget]) -> Vec<syslog::Target> {
+    let host = match config.global.log_send_hostname.as_deref() {
+        None => None,
+        Some("") => Some(host_name()),
+        Some(name) => Some(name.to_owned()),
+    };
+    let address = |to: &LogTo| match to {
+        LogTo::Udp { host, port } => (host.as_str(), *port).to_socket_addrs().ok()?.next(),
+        _ => None,
+    };
+    logs.iter().filter_map(|log| syslog::Target::new(log, address(&log.to), host.clone())).collect()
+}
+
+fn lines(config: &Config, front: &Frontend) -> Option<Arc<Lines>> {
+    let format = lines::format(&front.log_format);
+    if front.logs.is_empty() || format.parts.is_empty() {
+        return None;
+    }
+    Some(Arc::new(Lines {
+        local: lines::has_local(&format),
+        format,
+        targets: targets(config, &front.logs),
+        tag: front.log_tag.clone().unwrap_or_else(|| config.global.log_tag.clone()),
+        errors_apart: front.log_separate_errors,
+    }))
+}
+
+fn front(config: &Config, from: &Frontend) -> Front {
+    let listen = from.binds.iter().filter_map(|bind| match &bind.listen {
+        Listen::Inet { ip, port } => Some(pool::Listen {
+            address: SocketAddr::new(*ip, *port),
+            name: bind.name.clone().unwrap_or_default(),
+            proxy_header: bind.accept_proxy,
+        }),
+        _ => None,
+    });
+    let backend = from.default_backend.as_deref().and_then(|name| config.backends.iter().find(|b| b.name == name));
+    // Rules of the backend are looked at like those of the frontend, which most files have them in.
+    let late = from.session_rules.iter().chain(&from.content_rules);
+    let late = late.chain(backend.into_iter().filter(|_| from.switches.is_empty()).flat_map(|b| &b.content_rules));
+    let guards = from.connection_rules.iter().map(|rule| (rule, true)).chain(late.map(|rule| (rule, false)));
+    let switches = from.switches.iter().map(|s| Switch {
+        when: s.condition.as_ref().and_then(condition).unwrap_or_default(),
+        pool: s.backend.clone(),
+    });
+    Front {
+        name: from.name.clone(),
+        kind: BalancerKind::Tcp,
+        listen: listen.collect(),
+        pool: from.default_backend.clone(),
+        switches: switches.collect(),
+        guards: guards.filter_map(|(rule, early)| guard(rule, early)).collect(),
+        connections_max: from.maxconn.unwrap_or(0),
+        client: from.timeouts.client,
+        client_fin: from.timeouts.client_fin,
+        inspect: from.inspect_delay.or(backend.and_then(|b| b.inspect_delay)),
+        keep_alive: from.clitcpka,
+        log: Logging {
+            sessions: !from.logs.is_empty(),
+            not_null: from.dontlognull,
+            not_normal: from.dontlog_normal,
+            early: from.logasap || from.log_format == LogFormat::Short,
+        },
+    }
+}
+
+fn guard(rule: &TcpRule, early: bool) -> Option<Guard> {
+    let accept = match rule.action {
+        TcpAction::Accept => true,
+        TcpAction::Reject => false,
+        _ => return None,
+    };
+    let when = match &rule.condition {
+        None => pool::Condition::default(),
+        Some(asked) => condition(asked)?,
+    };
+    Some(Guard { when, accept, early })
+}
+
+/// A condition. `None`: something in it is not looked at.
+#[must_use]
+pub fn condition(from: &Condition) -> Option<pool::Condition> {
+    let mut any = Vec::new();
+    for all in &from.any {
+        let terms = all.iter().map(|term| {
+            let tests: Vec<pool::Test> = term.any.iter().map(test).collect::<Option<_>>()?;
+            Some((!term.negate, pool::Test::Any(tests)))
+        });
+        any.push(terms.collect::<Option<Vec<_>>>()?);
+    }
+    Some(pool::Condition { unless: from.unless, any })
+}
+
+fn test(from: &Test) -> Option<pool::Test> {
+    let ranges = |numbers: &[(i64, i64)]| -> Vec<(u16, u16)> {
+        let bound = |n: i64| u16::try_from(n.clamp(0, 65_535)).unwrap_or(0);
+        numbers.iter().filter(|(_, to)| *to >= 0).map(|(from, to)| (bound(*from), bound(*to))).collect()
+    };
+    Some(match (&from.sample, &from.matching) {
+        (Sample::Constant(holds), Matching::True) => pool::Test::Constant(*holds),
+        (Sample::Src, Matching::Net(nets)) => {
+            pool::Test::Source(nets.iter().map(|net| (net.address, net.prefix)).collect())
+        }
+        (Sample::DstPort, Matching::Number(numbers)) => pool::Test::Port(ranges(numbers)),
+        (Sample::SslHelloType, Matching::Number(numbers)) => {
+            let hello = numbers.iter().any(|(from, to)| (*from..=*to).contains(&1));
+            if hello { pool::Test::Hello } else { return None }
+        }
+        (Sample::SslSni, Matching::Equal(names, true)) => pool::Test::ServerName(names.clone()),
+        (Sample::SslSni, Matching::Ends(names, true)) => pool::Test::ServerNameEnd(names.clone()),
+        // Names of hosts know no capital letters, and clients send none.
+        (Sample::SslSni, Matching::Equal(names, false)) => pool::Test::ServerName(names.clone()),
+        (Sample::SslSni, Matching::Ends(names, false)) => pool::Test::ServerNameEnd(names.clone()),
+        (Sample::SslSni, Matching::Found) => pool::Test::Named,
+        (Sample::WaitEnd, Matching::True) => pool::Test::WaitedEnough,
+        _ => return None,
+    })
+}
+
+fn pool(from: &Backend) -> Pool {
+    Pool {
+        name: from.name.clone(),
+        balance: match &from.balance {
+            Balance::RoundRobin | Balance::Hash(_) => Algorithm::RoundRobin,
+            Balance::StaticRr => Algorithm::StaticRoundRobin,
+            Balance::LeastConn => Algorithm::LeastConnections,
+            Balance::First => Algorithm::First,
+            Balance::Source => Algorithm::Source,
+            Balance::Random(draws) => Algorithm::Random(*draws),
+        },
+        servers: from.servers.iter().map(server).collect(),
+        cut_on_down: from.servers.iter().any(|s| s.on_marked_down.is_some()),
+        all_backups: from.allbackups,
+        dealings: Some(Dealings {
+            connect: from.timeouts.connect,
+            server: from.timeouts.server,
+            server_fin: from.timeouts.server_fin,
+            tunnel: from.timeouts.tunnel,
+            queue: from.timeouts.queue,
+            retries: from.retries,
+            redispatch: from.redispatch != Redispatch::Never,
+            keep_alive: from.srvtcpka,
+        }),
+    }
+}
+
+fn server(from: &Server) -> pool::Server {
+    let host = match &from.target {
+        Target::Inet(Host::Ip(ip)) => ip.to_string(),
+        Target::Inet(Host::Name(name)) => name.clone(),
+        _ => String::new(),
+    };
+    let ServerPort::Fixed(port) = from.port else { return pool::Server { disabled: true, ..plain(from, host, 0) } };
+    plain(from, host, port)
+}
+
+fn plain(from: &Server, host: String, port: u16) -> pool::Server {
+    pool::Server {
+        name: from.name.clone(),
+        host,
+        port,
+        url: None,
+        weight: from.weight * WEIGHT,
+        backup: from.backup,
+        check: None,
+        pace: Pace { fast: None, down: None, connects: false },
+        check_at: pool::CheckAt::default(),
+        connections_max: from.maxconn.unwrap_or(0),
+        queue_max: from.maxqueue.unwrap_or(0),
+        proxy_header: from.send_proxy.map(|version| match version {
+            ProxyVersion::V1 => ProxyHeader::Text,
+            ProxyVersion::V2 => ProxyHeader::Binary,
+        }),
+        slow_start: from.slowstart.filter(|time| *time > Duration::ZERO),
+        disabled: from.disabled,
+    }
+}

@@ -1,0 +1,260 @@
+//! What a file may ask for and this driver does not do: one list, for `-c`, `baton check` and the start alike.
+
+use baton_config::haproxy::model::{
+    At, Backend, Balance, Bind, CheckKind, Condition, ExpectKind, Format, FormatPart, Frontend, Host, Listen, Mode,
+    Sample, Server, ServerPort, Step, Target, TcpAction, TcpRule, Verify,
+};
+use baton_config::haproxy::{Class, Config, Finding};
+
+use baton_config::{Message, Place, Severity};
+
+use super::lines::{self, VARIABLES};
+use super::lower;
+
+/// Something that is asked for and not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unserved {
+    /// Where it is asked for.
+    pub at: At,
+    /// The words that ask for it.
+    pub words: String,
+    /// What to know about it.
+    pub why: String,
+}
+
+/// The list as messages. A `listen` is a frontend and a backend: what both would say is said once.
+#[must_use]
+pub fn findings(config: &Config) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for unserved in unserved(config) {
+        let text = format!("is not served by Baton: {}", unserved.why);
+        let finding = finding(config, unserved.at, &unserved.words, &text, Class::Refused);
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
+    findings
+}
+
+/// One message about a place in the file.
+#[must_use]
+pub fn finding(config: &Config, at: At, words: &str, text: &str, class: Class) -> Finding {
+    let place = match at.line {
+        0 => Place::Nowhere,
+        line => Place::File { line, column: at.column.max(1) },
+    };
+    let severity = if class <= Class::Refused { Severity::Error } else { Severity::Warning };
+    let mut message = Message::new(severity, &place, words, text, "", "");
+    message.file = config.files.get(at.file).cloned();
+    Finding { class, message }
+}
+
+/// Everything that is asked for and not done.
+#[must_use]
+pub fn unserved(config: &Config) -> Vec<Unserved> {
+    let mut list = List::default();
+    list.global(config);
+    for front in &config.frontends {
+        list.front(front);
+        list.rules(front.connection_rules.iter().chain(&front.session_rules).chain(&front.content_rules));
+        for switch in &front.switches {
+            list.condition(switch.at, "use_backend", switch.condition.as_ref());
+        }
+    }
+    for back in &config.backends {
+        list.back(back);
+        list.rules(&back.content_rules);
+        back.servers.iter().for_each(|server| list.server(back, server));
+    }
+    list.0
+}
+
+#[derive(Default)]
+struct List(Vec<Unserved>);
+
+impl List {
+    fn put(&mut self, at: At, words: &str, why: &str) {
+        self.0.push(Unserved { at, words: words.to_owned(), why: why.to_owned() });
+    }
+
+    fn when(&mut self, asked: bool, at: At, words: &str, why: &str) {
+        if asked {
+            self.put(at, words, why);
+        }
+    }
+
+    fn global(&mut self, config: &Config) {
+        let global = &config.global;
+        let at = |name: &str| config.keywords.iter().find(|k| k.name == name).map(|k| k.at).unwrap_or_default();
+        self.when(
+            global.external_check,
+            at("global external-check"),
+            "external-check",
+            "programs are not run as checks",
+        );
+        self.when(global.maxconnrate.is_some(), at("global maxconnrate"), "maxconnrate", "rates are not limited");
+        self.when(
+            global.server_state_file.is_some(),
+            at("global server-state-file"),
+            "server-state-file",
+            "states stay in the running process over a reload",
+        );
+        let rcvbuf = global.rcvbuf.0.or(global.rcvbuf.1).is_some();
+        let sndbuf = global.sndbuf.0.or(global.sndbuf.1).is_some();
+        self.when(rcvbuf || sndbuf, At::default(), "tune.rcvbuf, tune.sndbuf", "the kernel sizes buffers");
+        for bind in &global.stats_sockets {
+            let unix = matches!(bind.listen, Listen::Unix(_));
+            self.when(!unix, bind.at, "stats socket", "only Unix sockets take commands");
+        }
+        for peers in &config.peers {
+            self.put(peers.at, "peers", "stick tables are not exchanged");
+        }
+    }
+
+    fn front(&mut self, front: &Frontend) {
+        let (at, name) = (front.at, format!("frontend {}", front.name));
+        front.binds.iter().for_each(|bind| self.bind(bind));
+        self.when(front.rate_limit.is_some(), at, &name, "`rate-limit sessions` is not served");
+        self.when(front.stick_table.is_some(), at, &name, "`stick-table` is not served in a frontend");
+        self.when(front.nolinger, at, &name, "`option nolinger` is not served");
+        if front.mode == Mode::Tcp {
+            self.format(at, &lines::format(&front.log_format));
+        } else {
+            super::web::unserved(front, &mut |words, why| self.put(at, words, why));
+        }
+    }
+
+    fn bind(&mut self, bind: &Bind) {
+        let refused = match &bind.listen {
+            Listen::Inet { .. } => None,
+            Listen::Name { .. } => Some("a name is not looked up for `bind`; write the address"),
+            Listen::Unix(_) | Listen::Abstract(_) => Some("clients are served by TCP only"),
+            Listen::Fd(_) => Some("inherited sockets are not used"),
+        };
+        if let Some(why) = refused {
+            self.put(bind.at, "bind", why);
+        }
+        self.when(bind.interface.is_some(), bind.at, "bind interface", "a listener is bound to addresses only");
+        self.when(bind.v6only, bind.at, "bind v6only", "`::` serves IPv4 as well");
+        self.when(bind.maxconn.is_some(), bind.at, "bind maxconn", "use `maxconn` of the frontend");
+        self.when(bind.mss.is_some(), bind.at, "bind mss", "the kernel chooses the segment size");
+    }
+
+    fn rules<'a>(&mut self, rules: impl IntoIterator<Item = &'a TcpRule>) {
+        for rule in rules {
+            let served = matches!(rule.action, TcpAction::Accept | TcpAction::Reject);
+            self.when(!served, rule.at, "tcp-request", "only `accept` and `reject` are served");
+            self.condition(rule.at, "tcp-request", rule.condition.as_ref());
+        }
+    }
+
+    fn condition(&mut self, at: At, words: &str, condition: Option<&Condition>) {
+        if condition.is_some_and(|condition| lower::condition(condition).is_none()) {
+            let why = "conditions may look at src, dst_port, req.ssl_sni (whole or end), req.ssl_hello_type 1 and \
+                       WAIT_END";
+            self.put(at, words, why);
+        }
+    }
+
+    fn format(&mut self, at: At, format: &Format) {
+        for part in &format.parts {
+            match part {
+                FormatPart::Variable { name, hex, .. } => {
+                    let known = VARIABLES.contains(&name.as_str()) && !hex;
+                    self.when(!known, at, &format!("log-format %{name}"), "lines of sessions do not have it");
+                }
+                FormatPart::Sample(Sample::Src | Sample::SrcPort | Sample::Dst | Sample::DstPort | Sample::Text(_)) => {
+                }
+                FormatPart::Sample(_) => {
+                    self.put(at, "log-format", "lines of sessions may have src and dst samples only")
+                }
+                FormatPart::Text(_) => {}
+            }
+        }
+    }
+
+    fn back(&mut self, back: &Backend) {
+        let (at, name) = (back.at, format!("backend {}", back.name));
+        self.when(matches!(back.balance, Balance::Hash(_)), at, &name, "`balance hash` is not served");
+        let hash = back.hash;
+        self.when(
+            back.balance == Balance::Source && (hash.consistent || hash.avalanche || hash.balance_factor > 0),
+            at,
+            &name,
+            "`hash-type` other than the default `map-based` is not served",
+        );
+        self.when(back.source.is_some(), at, &name, "`source` is not served");
+        self.when(
+            back.stick_table.is_some() || !back.sticks.is_empty(),
+            at,
+            &name,
+            "`stick` is not served; `balance source` keeps a client at its server",
+        );
+        self.when(!back.use_servers.is_empty(), at, &name, "`use-server` is not served");
+        self.when(!back.response_rules.is_empty(), at, &name, "`tcp-response` is not served");
+        self.when(back.nolinger, at, &name, "`option nolinger` is not served");
+        let cut = back.servers.iter().filter(|s| s.on_marked_down.is_some()).count();
+        self.when(
+            cut > 0 && cut < back.servers.len(),
+            at,
+            &name,
+            "`on-marked-down shutdown-sessions` is served for all servers of a backend or for none; put it into `default-server`",
+        );
+        if back.mode == Mode::Http {
+            super::web::unserved_back(back, &mut |words, why| self.put(at, words, why));
+        }
+    }
+
+    fn server(&mut self, back: &Backend, server: &Server) {
+        let at = server.at;
+        let words = format!("server {}", server.name);
+        let target = matches!(server.target, Target::Inet(_)) && matches!(server.port, ServerPort::Fixed(_));
+        self.when(!target, at, &words, "a server is an address or a name, with a port");
+        self.when(server.tls.is_some(), at, &words, "`ssl` towards servers is served for checks only (`check-ssl`)");
+        self.when(server.source.is_some(), at, &words, "`source` is not served");
+        self.when(server.track.is_some(), at, &words, "`track` is not served");
+        self.when(server.observe.is_some(), at, &words, "`observe` is not served");
+        self.when(server.agent.is_some(), at, &words, "`agent-check` is not served");
+        self.when(server.on_marked_up.is_some(), at, &words, "`on-marked-up` is not served");
+        self.when(server.minconn.is_some(), at, &words, "`minconn` is not served");
+        self.when(server.maxqueue.is_some(), at, &words, "`maxqueue` is not served");
+        let Some(check) = &server.check else { return };
+        self.when(matches!(check.kind, CheckKind::External { .. }), at, &words, "programs are not run as checks");
+        self.when(check.disable_on_404, back.at, "http-check disable-on-404", "it is not served");
+        self.when(check.send_state, back.at, "http-check send-state", "it is not served");
+        let tls = check.tls.as_ref().is_some_and(|tls| tls.verify != Verify::None);
+        self.when(tls, at, &words, "certificates are not verified by checks; `verify none` says so");
+        self.when(
+            check.address.as_ref().is_some_and(|a| !matches!(a, Target::Inet(Host::Ip(_)))),
+            at,
+            &words,
+            "`addr` is an address",
+        );
+        self.when(matches!(check.port, Some(ServerPort::Client(_))), at, &words, "`port` of a check is a number");
+        let CheckKind::Steps(steps) = &check.kind else { return };
+        for step in steps {
+            match step {
+                Step::Expect(expect) => {
+                    let regex = matches!(expect.kind, ExpectKind::Regex(_) | ExpectKind::StatusRegex(_));
+                    self.when(
+                        regex,
+                        back.at,
+                        "expect rstatus, rstring",
+                        "regular expressions are not served; `status` and `string` are",
+                    );
+                }
+                Step::Connect { tls, address, .. } => {
+                    let verifies = tls.as_ref().is_some_and(|tls| tls.verify != Verify::None);
+                    self.when(verifies, back.at, "connect ssl", "certificates are not verified by checks");
+                    self.when(
+                        address.as_ref().is_some_and(|a| !matches!(a, Target::Inet(Host::Ip(_)))),
+                        back.at,
+                        "connect",
+                        "`addr` is an address",
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What is shown of the statistics beside the CSV: the page, and figures for Prometheus under haproxy's names.
+
+use std::fmt::Write as _;
+
+use super::daemon::Daemon;
+use super::stats::{Kind, Row};
+
+/// Name, column, kind, who has it, help.
+type Figure = (&'static str, &'static str, &'static str, (bool, bool, bool), &'static str);
+
+/// Figures by column: name after `haproxy_frontend_` and so on, kind, help. `(front, back, server)` tells who has it.
+const FIGURES: &[Figure] = &[
+    ("current_sessions", "scur", "gauge", (true, true, true), "Current number of active sessions"),
+    ("max_sessions", "smax", "gauge", (true, true, true), "Highest value of current sessions"),
+    ("limit_sessions", "slim", "gauge", (true, true, true), "Limit of sessions"),
+    ("sessions_total", "stot", "counter", (true, true, true), "Total number of sessions"),
+    ("connections_total", "conn_tot", "counter", (true, false, false), "Total number of new connections"),
+    ("bytes_in_total", "bin", "counter", (true, true, true), "Total number of request bytes"),
+    ("bytes_out_total", "bout", "counter", (true, true, true), "Total number of response bytes"),
+    ("requests_denied_total", "dreq", "counter", (true, true, false), "Total number of denied sessions"),
+    ("request_errors_total", "ereq", "counter", (true, false, false), "Total number of invalid requests"),
+    ("denied_connections_total", "dcon", "counter", (true, false, false), "Total number of denied connections"),
+    ("current_session_rate", "rate", "gauge", (true, true, true), "Sessions per second over the last second"),
+    ("max_session_rate", "rate_max", "gauge", (true, true, true), "Highest value of sessions per second"),
+    ("current_queue", "qcur", "gauge", (false, true, true), "Current number of queued connections"),
+    ("max_queue", "qmax", "gauge", (false, true, true), "Highest value of queued connections"),
+    ("connection_errors_total", "econ", "counter", (false, true, true), "Total number of failed connections"),
+    ("connection_attempts_total", "connect", "counter", (false, true, true), "Total number of connections made"),
+    ("retry_warnings_total", "wretr", "counter", (false, true, true), "Total number of connection retries"),
+    ("redispatch_warnings_total", "wredis", "counter", (false, true, true), "Total number of redispatches"),
+    ("client_aborts_total", "cli_abrt", "counter", (false, true, true), "Total number of transfers aborted by clients"),
+    ("server_aborts_total", "srv_abrt", "counter", (false, true, true), "Total number of transfers aborted by servers"),
+    ("weight", "weight", "gauge", (false, true, true), "Weight"),
+    ("active_servers", "act", "gauge", (false, true, false), "Number of active servers that are up"),
+    ("backup_servers", "bck", "gauge", (false, true, false), "Number of backup servers that are up"),
+    ("check_failures_total", "chkfail", "counter", (false, false, true), "Total number of failed checks"),
+    ("check_up_down_total", "chkdown", "counter", (false, true, true), "Total number of UP to DOWN transitions"),
+    ("downtime_seconds_total", "downtime", "counter", (false, true, true), "Total time in DOWN state"),
+    ("loadbalanced_total", "lbtot", "counter", (false, true, true), "Total number of selections by the balancer"),
+];
+
+impl Daemon {
+    /// Figures for Prometheus.
+    #[must_use]
+    pub fn figures(&self) -> String {
+        let rows = self.rows();
+        let mut text = String::new();
+        for (kind, word) in [(Kind::Front, "frontend"), (Kind::Back, "backend"), (Kind::Server, "server")] {
+            let its: Vec<&Row> = rows.iter().filter(|row| row.kind == kind).collect();
+            let label = |row: &Row| match kind {
+                Kind::Server => format!("proxy=\"{}\",server=\"{}\"", row.get("pxname"), row.get("svname")),
+                _ => format!("proxy=\"{}\"", row.get("pxname")),
+            };
+            states(&its, word, &label, &mut text);
+            for (name, column, sort, who, help) in FIGURES {
+                let has = match kind {
+                    Kind::Front => who.0,
+                    Kind::Back => who.1,
+                    Kind::Server => who.2,
+                };
+                let values: Vec<_> = its.iter().filter(|row| !row.get(column).is_empty()).collect();
+                if !has || values.is_empty() {
+                    continue;
+                }
+                let _ = writeln!(text, "# HELP haproxy_{word}_{name} {help}.\n# TYPE haproxy_{word}_{name} {sort}");
+                for row in values {
+                    let _ = writeln!(text, "haproxy_{word}_{name}{{{}}} {}", label(row), row.get(column));
+                }
+            }
+        }
+        text
+    }
+
+    /// The page for people.
+    #[must_use]
+    pub fn page(&self) -> String {
+        let columns = [
+            "svname",
+            "status",
+            "weight",
+            "scur",
+            "smax",
+            "stot",
+            "bin",
+            "bout",
+            "qcur",
+            "econ",
+            "wretr",
+            "wredis",
+            "check_status",
+            "lastchg",
+            "downtime",
+        ];
+        let mut text =
+            String::from("<!DOCTYPE html>\n<html><head><title>Statistics Report for HAProxy</title></head><body>\n");
+        let _ = writeln!(text, "<h1>baton {}</h1><p>pid {}</p>", crate::VERSION, std::process::id());
+        let mut last = String::new();
+        for row in self.rows() {
+            let name = row.get("pxname").to_owned();
+            if name != last {
+                if !last.is_empty() {
+                    text.push_str("</table>\n");
+                }
+                let _ = write!(text, "<h2>{}</h2><table border=\"1\"><tr>", plain(&name));
+                columns.iter().for_each(|column| _ = write!(text, "<th>{column}</th>"));
+                text.push_str("</tr>\n");
+                last = name;
+            }
+            text.push_str("<tr>");
+            columns.iter().for_each(|column| _ = write!(text, "<td>{}</td>", plain(row.get(column))));
+            text.push_str("</tr>\n");
+        }
+        if !last.is_empty() {
+            text.push_str("</table>\n");
+        }
+        text.push_str("</body></html>\n");
+        text
+    }
+}
+
+/// A row for each state that there could be, of which one is 1.
+fn states(rows: &[&Row], word: &str, label: &dyn Fn(&Row) -> String, text: &mut String) {
+    let states: &[&str] = match word {
+        "server" => &["DOWN", "UP", "MAINT", "DRAIN", "NOLB"],
+        _ => &["DOWN", "UP"],
+    };
+    let name = format!("haproxy_{word}_status");
+    let _ = writeln!(text, "# HELP {name} Current status, per state label value.\n# TYPE {name} gauge");
+    for row in rows {
+        let now = match row.get("status").split(' ').next().unwrap_or_default() {
+            "OPEN" | "no" => "UP",
+            other => other,
+        };
+        for state in states {
+            let _ = writeln!(text, "{name}{{{},state=\"{state}\"}} {}", label(row), u8::from(now == *state));
+        }
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,80 @@
+//! What the data path shows of itself.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::target::{BackendId, Counts};
+
+/// What became of one listening address.
+#[derive(Debug)]
+pub struct Listening {
+    /// The balancer's name.
+    pub balancer: String,
+    /// The address; with the real port where port 0 was asked for.
+    pub address: SocketAddr,
+    /// Why nobody listens there.
+    pub error: Option<io::Error>,
+}
+
+/// A backend's counters and state.
+#[derive(Clone, Debug)]
+pub struct BackendView {
+    /// The backend.
+    pub id: BackendId,
+    /// May get traffic, as last told.
+    pub up: bool,
+    /// Its share now.
+    pub weight: u16,
+    /// Where its name leads; `None`: not resolved (yet).
+    pub address: Option<SocketAddr>,
+    /// Its counters.
+    pub counts: Counts,
+}
+
+/// A pool's counters.
+#[derive(Clone, Debug, Default)]
+pub struct PoolView {
+    /// Its name.
+    pub name: String,
+    /// Sessions so far, now, and at most.
+    pub sessions: [u64; 3],
+    /// Sessions that wait for a server now, and at most.
+    pub queued: [u64; 2],
+    /// Sessions refused because no server could be had.
+    pub refused: u64,
+}
+
+/// A front's counters.
+#[derive(Clone, Debug, Default)]
+pub struct FrontView {
+    /// Its name.
+    pub name: String,
+    /// Sessions so far, now, and at most.
+    pub sessions: [u64; 3],
+    /// Connections that rules refused, and sessions.
+    pub denied: [u64; 2],
+    /// Connections that broke the protocol.
+    pub errors: u64,
+    /// Bytes from clients, and to them.
+    pub bytes: [u64; 2],
+}
+
+/// What the data path is doing now.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Workers that work: fewer than were started means that one has died, and its share of the connections with it
+    /// ([`super::Proxy::revive`]).
+    pub workers: usize,
+    /// Connections of clients open now.
+    pub connections: usize,
+    /// Most that fit.
+    pub connections_max: usize,
+    /// Clients refused because no backend could be had, by balancer.
+    pub refused: Vec<(String, u64)>,
+    /// Backends in the order of the configuration.
+    pub backends: Vec<BackendView>,
+    /// Pools in the order of the configuration.
+    pub pools: Vec<PoolView>,
+    /// Fronts in the order of the configuration.
+    pub fronts: Vec<FrontView>,
+}

@@ -1,0 +1,5 @@
+//! `baton haproxy`: sessions, log lines and the runtime socket, side by side with haproxy where that is installed.
+
+mod beside;
+mod reload;
+mod world;
