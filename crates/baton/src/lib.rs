@@ -16,6 +16,7 @@ pub mod manager;
 pub mod markers;
 pub mod planner;
 pub mod proxy;
+mod run;
 mod settled;
 pub mod syslog;
 pub mod systemd;

@@ -66,6 +66,12 @@ pub enum Command {
         #[command(flatten)]
         flags: CloudFlags,
     },
+    /// Run a keepalived.conf and a haproxy.cfg in one process: a node that can serve nobody gives its addresses up
+    Run {
+        /// One keepalived.conf and at least one haproxy.cfg, in any order.
+        #[arg(required = true, num_args = 1.., value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
     /// Say what `start` would say about a file, and what is legal but unwise in it; changes nothing
     Check(Check),
     /// Print the JSON Schema of the configuration file

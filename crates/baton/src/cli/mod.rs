@@ -59,6 +59,7 @@ fn own(args: Vec<OsString>) -> ExitCode {
         Command::Kubeadm { what } => manifest::kubeadm(&what, None),
         Command::CloudProvider { what: Some(what), .. } => cloud::of(&what),
         Command::CloudProvider { what: None, flags } => cloud::run(&flags),
+        Command::Run { files } => crate::run::run(&files),
         Command::Check(options) => check::run(&options),
         Command::Schema => print(&format!("{:#}\n", baton_config::schema())),
         Command::Sample { what } => sample::run(&what, false),

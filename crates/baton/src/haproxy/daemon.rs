@@ -8,7 +8,7 @@ use baton_config::haproxy::model::{Backend, LogTarget};
 use baton_core::Time;
 use baton_net::clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -52,6 +52,15 @@ pub struct Daemon {
     webs: Webs,
     /// It ends when nobody is connected any more, or then.
     leaving: Option<Option<Instant>>,
+    serving: watch::Sender<bool>,
+}
+
+/// Waits to be told; that nobody can tell any more is as good.
+async fn told(over: Option<&mut oneshot::Receiver<()>>) {
+    match over {
+        Some(over) => drop(over.await),
+        None => std::future::pending().await,
+    }
 }
 
 struct Signals {
@@ -101,6 +110,7 @@ impl Daemon {
             sockets: socket::Sockets::default(),
             webs: Webs::default(),
             leaving: None,
+            serving: watch::Sender::new(true),
         };
         let failed = daemon.apply().await;
         if failed.is_empty() { Ok(daemon) } else { Err(failed.join("\n")) }
@@ -129,10 +139,34 @@ impl Daemon {
             self.proxy.set_weight(&server.id, server.share());
             self.proxy.set_up(&server.id, server.up());
         }
+        self.tell();
+    }
+
+    /// Whether anybody could be served, to whom it concerns.
+    fn tell(&mut self) {
+        let servers = &self.servers.list;
+        let up = servers.is_empty() || servers.iter().any(|server| server.up());
+        let serving = up && self.listening.iter().all(|listening| listening.error.is_none());
+        self.serving.send_if_modified(|before| std::mem::replace(before, serving) != serving);
+    }
+
+    /// Whether anybody could be served here: somebody listens, and not all servers are down. Told when it changes.
+    pub fn serving(&self) -> watch::Receiver<bool> {
+        self.serving.subscribe()
     }
 
     /// Runs until a signal ends it.
-    pub async fn run(mut self) -> ExitCode {
+    pub async fn run(self) -> ExitCode {
+        self.run_until(None).await
+    }
+
+    /// The same beside a part of this process that decides when it is over, and that signals are for.
+    pub async fn run_beside(self, over: oneshot::Receiver<()>) -> ExitCode {
+        self.run_until(Some(over)).await
+    }
+
+    async fn run_until(mut self, mut over: Option<oneshot::Receiver<()>>) -> ExitCode {
+        let beside = over.is_some();
         let mut signals = match Signals::new() {
             Ok(signals) => signals,
             Err(e) => {
@@ -149,9 +183,10 @@ impl Daemon {
                 _ = second.tick() => if self.second() { break },
                 _ = signals.hup.recv() => self.reload("SIGHUP").await,
                 _ = signals.usr2.recv() => self.reload("SIGUSR2").await,
-                _ = signals.usr1.recv() => self.leave(),
-                _ = signals.term.recv() => break,
-                _ = signals.int.recv() => break,
+                _ = signals.usr1.recv(), if !beside => self.leave(),
+                _ = signals.term.recv(), if !beside => break,
+                _ = signals.int.recv(), if !beside => break,
+                () = told(over.as_mut()), if beside => break,
                 () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
             }
         }
@@ -233,6 +268,7 @@ impl Daemon {
         }
         if self.listening.iter().any(|l| l.error.is_some()) {
             self.listening = self.proxy.arrange(&self.lowered.fronts, &self.lowered.pools);
+            self.tell();
         }
         false
     }

@@ -32,8 +32,23 @@ pub(super) fn tracker(kind: Kind, name: &str) -> Name {
     Arc::from(format!("{kind} {name}"))
 }
 
-/// The whole of it. What [`super::refuse`] names has no place here.
-pub(super) fn settings(config: &Config, fence: bool) -> Settings {
+/// The tracker that stands for the balancer in the same process.
+pub(super) const BALANCER: &str = "the balancer";
+
+/// The whole of it, and with a balancer beside it what that can do. What [`super::refuse`] names has no place here.
+pub(super) fn settings(config: &Config, fence: bool, balancer: bool) -> Settings {
+    let mut settings = of_file(config, fence);
+    if balancer {
+        let name: Name = Arc::from(BALANCER);
+        settings.trackers.push(Tracker { name: name.clone(), kind: TrackerKind::Process });
+        for router in &mut settings.routers {
+            router.watches.push(Watch { tracker: name.clone(), weight: 0, reverse: false });
+        }
+    }
+    settings
+}
+
+fn of_file(config: &Config, fence: bool) -> Settings {
     let mut trackers = Vec::new();
     for script in &config.scripts {
         let kind = TrackerKind::Script { rise: script.rise, fall: script.fall, init_fail: script.init_fail };

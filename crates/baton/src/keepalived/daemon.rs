@@ -8,7 +8,7 @@ use baton_core::settings::Vip;
 use baton_core::vrrp::{Event, Found, Status};
 use baton_net::clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
@@ -43,6 +43,10 @@ pub(super) struct Daemon {
     trackers: Trackers,
     zero: Zero,
     leaving: Option<Instant>,
+    /// What the balancer in this process can do.
+    serving: Option<watch::Receiver<bool>>,
+    /// That balancer has ended.
+    deserted: bool,
 }
 
 /// How it came to its end.
@@ -52,8 +56,14 @@ enum End {
     Lost,
 }
 
-/// Runs until a signal ends it. `started`: what to do when everything runs.
-pub(super) async fn run(options: Options, config: Config, started: impl FnOnce()) -> ExitCode {
+/// Runs until a signal ends it. `serving`: what the balancer in this process can do, if there is one. `started`: what to
+/// do when everything runs.
+pub(super) async fn run(
+    options: Options,
+    config: Config,
+    serving: Option<watch::Receiver<bool>>,
+    started: impl FnOnce(),
+) -> ExitCode {
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(e) => return failed(&format!("signals: {e}")),
@@ -68,7 +78,7 @@ pub(super) async fn run(options: Options, config: Config, started: impl FnOnce()
         Ok(opened) => opened,
         Err(why) => return failed(&why),
     };
-    let spawned = vrrp::spawn(assemble::settings(&config, fence), world);
+    let spawned = vrrp::spawn(assemble::settings(&config, fence, serving.is_some()), world);
     let (thread, reports) = match spawned {
         Ok(running) => running,
         Err(e) => return failed(&format!("the VRRP thread: {e}")),
@@ -76,10 +86,24 @@ pub(super) async fn run(options: Options, config: Config, started: impl FnOnce()
     let (scripts, results) = Scripts::new();
     let notifier = Notifier::new(&config);
     let trackers = Trackers::default();
-    let (zero, leaving) = (Zero::new(), None);
-    let mut daemon =
-        Daemon { options, config, fence, thread, reports, scripts, results, notifier, trackers, zero, leaving };
+    let (zero, leaving, deserted) = (Zero::new(), None, false);
+    let mut daemon = Daemon {
+        options,
+        config,
+        fence,
+        thread,
+        reports,
+        scripts,
+        results,
+        notifier,
+        trackers,
+        zero,
+        leaving,
+        serving,
+        deserted,
+    };
     daemon.watch();
+    daemon.served();
     started();
     // Nobody may be there to be told.
     let _ = systemd::notify("READY=1");
@@ -143,6 +167,14 @@ impl Signals {
     }
 }
 
+/// Waits for a change. False: none can come any more.
+async fn changed(serving: Option<&mut watch::Receiver<bool>>) -> bool {
+    match serving {
+        Some(serving) => serving.changed().await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
 fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -175,6 +207,10 @@ impl Daemon {
                     None => return End::Lost,
                 },
                 Some(ran) = self.results.recv() => self.ran(&ran),
+                there = changed(self.serving.as_mut()), if !self.deserted => {
+                    self.deserted = !there;
+                    self.served();
+                }
                 _ = files.tick(), if has_files => {
                     let events = self.trackers.look_at_files();
                     self.checked(events);
@@ -212,6 +248,14 @@ impl Daemon {
         self.checked(vec![Event::Checked { tracker: assemble::tracker(Kind::Script, &ran.script), found }]);
     }
 
+    /// A node whose balancer can serve nobody is not fit to hold the address.
+    fn served(&mut self) {
+        let Some(serving) = &mut self.serving else { return };
+        let fit = *serving.borrow_and_update() && !self.deserted;
+        let found = if fit { Found::Well } else { Found::Failed };
+        self.checked(vec![Event::Checked { tracker: assemble::BALANCER.into(), found }]);
+    }
+
     fn checked(&mut self, events: Vec<Event>) {
         for event in events {
             if !self.thread.send(Command::Event(event)) {
@@ -232,7 +276,7 @@ impl Daemon {
                         "what the file says of the process itself (network namespace, pid files) stays until a restart"
                     );
                 }
-                let settings = assemble::settings(&loaded.config, self.fence);
+                let settings = assemble::settings(&loaded.config, self.fence, self.serving.is_some());
                 if self.thread.send(Command::Configure(Box::new(settings))) {
                     self.config = loaded.config;
                     self.notifier.configure(&self.config);
@@ -326,7 +370,7 @@ impl Daemon {
     }
 
     async fn withdraw(&self) {
-        let settings = assemble::settings(&self.config, self.fence);
+        let settings = assemble::settings(&self.config, self.fence, false);
         let addresses = settings.routers.iter().flat_map(|router| router.all_addresses());
         let vips: Vec<Vip> = addresses.map(vrrp::vip).collect();
         let fence = self.fence;

@@ -16,11 +16,13 @@ mod trackers;
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::LinkNameSpaceType;
+use tokio::sync::watch;
 use tracing::error;
 
 use crate::cli::output::{FAILED, REFUSED, complain, fail, print};
@@ -119,11 +121,46 @@ fn run(options: Options, args: &[OsString]) -> ExitCode {
         }
     };
     runtime.spawn(settled::give_back());
-    let code = runtime.block_on(daemon::run(options, loaded.config, started));
+    let code = runtime.block_on(daemon::run(options, loaded.config, None, started));
     // A name that is being resolved is not waited for.
     runtime.shutdown_background();
     drop(pids);
     code
+}
+
+/// A file that may be run beside a balancer in one process.
+pub(crate) struct Beside {
+    options: Options,
+    loaded: load::Loaded,
+}
+
+impl Beside {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub(crate) fn read(file: &Path) -> Result<Beside, String> {
+        let options = Options { file: Some(file.to_owned()), foreground: true, console: true, ..Options::default() };
+        match load::load(&options) {
+            Ok(loaded) => Ok(Beside { options, loaded }),
+            Err(refused) => Err(refused.text()),
+        }
+    }
+
+    /// Makes the process what the file asks for, before it has threads.
+    ///
+    /// # Errors
+    /// For people.
+    pub(crate) fn enter(&self) -> Result<Pids, String> {
+        self.loaded.say();
+        enter(&self.options, &self.loaded.config.global)?;
+        Pids::write(&self.options, &self.loaded.config.global)
+    }
+
+    /// Runs until a signal ends it; a node whose balancer can serve nobody gives its addresses up.
+    pub(crate) async fn run(self, serving: watch::Receiver<bool>) -> ExitCode {
+        daemon::run(self.options, self.loaded.config, Some(serving), || {}).await
+    }
 }
 
 /// Where the original logs: syslog, and the console when asked. Without a syslog daemon, the console.

@@ -10,7 +10,7 @@ use super::options::Options;
 
 /// The files that were written; they go with it.
 #[derive(Debug, Default)]
-pub(super) struct Pids(Vec<PathBuf>);
+pub(crate) struct Pids(Vec<PathBuf>);
 
 /// Where the daemon's own file is unless `-p` says otherwise, and that of its VRRP process.
 fn standard(options: &Options, global: &Global) -> Vec<PathBuf> {
