@@ -50,6 +50,7 @@ fn main() -> ExitCode {
             "an_address_added_on_one_side_makes_no_second_master",
             vrrp::an_address_added_on_one_side_makes_no_second_master,
         ),
+        ("the_address_follows_the_balancer_of_its_process", vrrp::the_address_follows_the_balancer_of_its_process),
         ("scripts_move_the_address_and_are_told", vrrp::scripts_move_the_address_and_are_told),
     ])
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use baton_lab::backend::Backend;
 use baton_lab::harness::{Skipped, need};
 use baton_lab::host::{Host, gone};
 use baton_lab::lab::{INTERFACE, Part, Port, Switch, v4, v6};
@@ -58,8 +59,7 @@ impl Pair {
     /// Starts the daemon of a host with a file whose instance has these lines.
     fn start(&mut self, place: usize, priority: u8, lines: &str) {
         self.write(place, priority, lines);
-        let host = &self.hosts[place];
-        let directory = host.directory().clone();
+        let directory = self.hosts[place].directory().clone();
         let program = match self.programs[place] {
             Baton => PathBuf::from(env!("CARGO_BIN_EXE_baton")),
             Keepalived => PathBuf::from("/usr/sbin/keepalived"),
@@ -74,7 +74,23 @@ impl Pair {
             let _ = fs::remove_file(directory.join(file));
             command.arg(flag).arg(directory.join(file));
         }
-        let log = fs::File::options().create(true).append(true).open(directory.join("daemon.log")).expect("a log");
+        self.spawn(place, command);
+    }
+
+    /// The same with a balancer in one process.
+    fn start_beside(&mut self, place: usize, priority: u8, lines: &str, balancer: &str) {
+        self.write(place, priority, lines);
+        let directory = self.hosts[place].directory().clone();
+        fs::write(directory.join("haproxy.cfg"), balancer).expect("a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_baton"));
+        command.arg("run").arg(directory.join("keepalived.conf")).arg(directory.join("haproxy.cfg"));
+        self.spawn(place, command);
+    }
+
+    fn spawn(&mut self, place: usize, mut command: Command) {
+        let host = &self.hosts[place];
+        let path = host.directory().join("daemon.log");
+        let log = fs::File::options().create(true).append(true).open(path).expect("a log");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
         self.daemons[place] = Some(host.spawn(command).expect("it starts"));
     }
@@ -301,5 +317,39 @@ pub(crate) fn scripts_move_the_address_and_are_told() -> Result<(), Skipped> {
     for line in ["master", "any INSTANCE lab MASTER 150", "any INSTANCE lab FAULT 150"] {
         assert!(told.lines().any(|found| found == line), "{line} is missing in\n{told}\n{}", pair.words());
     }
+    Ok(())
+}
+
+/// Both files in one process: no script, and the address goes when nobody can be served.
+pub(crate) fn the_address_follows_the_balancer_of_its_process() -> Result<(), Skipped> {
+    need(&["ip", "nft", "keepalived"])?;
+    let mut pair = Pair::new([Baton, Keepalived], v4(100).into());
+    let lines = format!("  version 3\n  advert_int 0.1\n  virtual_ipaddress {{\n    {}\n  }}\n", v4(100));
+    // Others may run such tests: the pid file has a name of its own.
+    pair.heads[0] = format!(
+        "global_defs {{\n  instance lab{}\n}}\n",
+        fs::metadata(pair.hosts[0].directory()).map_or(0, |m| std::os::unix::fs::MetadataExt::ino(&m))
+    );
+    let balancer = format!(
+        "defaults\n  mode tcp\n  timeout connect 1s\n  timeout client 20s\n  timeout server 20s\nlisten lab\n  \
+         bind {}:6443\n  server s1 127.0.0.1:7001 check inter 100ms fall 2 rise 1\n",
+        v4(100)
+    );
+    let server = Backend::start(&pair.hosts[0], 7001, b'a').expect("a server");
+    pair.start(1, 100, &lines);
+    pair.until_master(1);
+    pair.start_beside(0, 150, &lines, &balancer);
+    pair.until_master(0);
+    let since = Instant::now();
+    drop(server);
+    pair.until_master(1);
+    pair.never_two(since);
+    let _server = Backend::start(&pair.hosts[0], 7001, b'a').expect("a server");
+    pair.until_master(0);
+    let since = Instant::now();
+    pair.terminate(0);
+    pair.until_master(1);
+    pair.never_two(since);
+    assert_eq!(shell(&pair.hosts[0], "nft list tables"), "", "{}", pair.words());
     Ok(())
 }
