@@ -79,8 +79,8 @@ pub(super) fn data(config: &Config, status: &Status, now: Time) -> String {
         line(format!("   Preempt = {}", if i.preempt { "enabled" } else { "disabled" }));
         for (name, addresses) in [("IP", &i.addresses), ("IP excluded", &i.excluded)] {
             if !addresses.is_empty() {
-                line(format!("   Virtual {name} = {}", addresses.len()));
-                addresses.iter().for_each(|a| line(format!("     {}", address(a, i))));
+                line(format!("   Virtual {name} ({}):", addresses.len()));
+                addresses.iter().for_each(|a| line(format!("     {}", address(a, i, r))));
             }
         }
     }
@@ -101,9 +101,13 @@ fn number(version: Version) -> u8 {
     }
 }
 
-fn address(a: &Address, i: &Instance) -> String {
+/// As the original writes it: exporters take the words apart.
+fn address(a: &Address, i: &Instance, r: &RouterStatus) -> String {
     let device = a.interface.as_deref().or(i.interface.as_deref()).unwrap_or("");
-    format!("{}/{} dev {device} scope global", a.address, a.prefix)
+    let whole = a.prefix == if a.address.is_ipv4() { 32 } else { 128 };
+    let prefix = if whole { String::new() } else { format!("/{}", a.prefix) };
+    let set = if r.present.contains(&a.address) { " set" } else { "" };
+    format!("{}{prefix} dev {device} scope global{set}", a.address)
 }
 
 /// `keepalived.stats`.
@@ -170,6 +174,7 @@ fn data_of(i: &Instance, r: &RouterStatus, now: Time) -> Value {
         "dont_track_primary": u8::from(i.dont_track_primary),
         "skip_check_adv_addr": u8::from(i.skip_check_adv_addr),
         "strict_mode": u8::from(i.strict),
+        "vmac_ifname": "",
         "ifp_ifname": i.interface.as_deref().unwrap_or(""),
         "master_priority": r.master.map_or(0, |(_, priority)| priority),
         "last_transition": wall(r.since, now),
@@ -196,7 +201,7 @@ fn data_of(i: &Instance, r: &RouterStatus, now: Time) -> Value {
         "version": number(i.version),
         "smtp_alert": false,
         "notify_deleted": i.notify.tell_deleted,
-        "vips": i.addresses.iter().map(|a| address(a, i)).collect::<Vec<_>>(),
+        "vips": i.addresses.iter().map(|a| address(a, i, r)).collect::<Vec<_>>(),
         "auth_type": u8::from(i.password.is_some()),
     });
     let n = &i.notify;
@@ -216,7 +221,7 @@ fn data_of(i: &Instance, r: &RouterStatus, now: Time) -> Value {
             }
         }
         if !i.excluded.is_empty() {
-            let excluded: Vec<String> = i.excluded.iter().map(|a| address(a, i)).collect();
+            let excluded: Vec<String> = i.excluded.iter().map(|a| address(a, i, r)).collect();
             fields.insert("evips".to_owned(), excluded.into());
         }
         for (key, tracks) in [("track_ifp", &i.tracks.interfaces), ("track_script", &i.tracks.scripts)] {
