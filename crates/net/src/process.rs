@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use rustix::mm::MlockAllFlags;
 use rustix::process::Resource;
@@ -54,15 +53,14 @@ pub fn lock_memory() -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the pages of this program's text and constants go that were used so far. Those that are used again come back from
+/// Lets the pages of text and constants, this program's and its libraries', go that were used so far. Those that are used again come back from
 /// the page cache; what only the start used does not.
 pub fn give_back_text() -> io::Result<()> {
-    let program = fs::read_link("/proc/self/exe")?;
     for line in fs::read_to_string("/proc/self/maps")?.lines() {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        // Constants come first in the file; what is relocated comes later, and is not to be had from the file again.
+        // Constants come first in a file; what is relocated comes later, and is not to be had from the file again.
         if let [range, "r-xp", _, _, _, path] | [range, "r--p", "00000000", _, _, path] = words[..]
-            && Path::new(path) == program
+            && path.starts_with('/')
             && let Some((from, to)) = range.split_once('-')
             && let (Ok(from), Ok(to)) = (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16))
         {

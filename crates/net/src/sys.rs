@@ -153,12 +153,12 @@ pub(crate) fn set_priority(socket: &Socket, priority: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Takes the pages of a mapping of the program's text or constants out of memory, locked ones too; they are read again
+/// Takes the pages of a mapping of a program's text or constants out of memory, locked ones too; they are read again
 /// when they are used.
 pub(crate) fn unmap_text(from: usize, length: usize) -> io::Result<()> {
     let mapping: *mut libc::c_void = std::ptr::with_exposed_provenance_mut(from);
     for advice in [libc::MADV_DONTNEED_LOCKED, libc::MADV_DONTNEED] {
-        // SAFETY: the caller took both from a private mapping of the program's file that cannot be written to: what is read
+        // SAFETY: the caller took both from a private mapping of a file that cannot be written to: what is read
         // there next comes from the file again, and is the same.
         if unsafe { libc::madvise(mapping, length, advice) } == 0 {
             return Ok(());
