@@ -203,7 +203,7 @@ fn commands_in_documents_are_accepted() {
 #[test]
 fn programs_that_are_not_replaced_yet_are_named() {
     let dir = tempfile::tempdir().expect("a directory");
-    for name in ["haproxy", "kube-keepalived-vip"] {
+    for name in ["kube-keepalived-vip"] {
         for ran in [run(link(&dir, name), &["-n"]), baton(&[name, "-n"])] {
             assert_eq!(ran.code, 2, "{ran:?}");
             assert!(ran.err.contains(&format!("does not take the place of {name}")), "{ran:?}");
