@@ -53,8 +53,8 @@ pub fn lock_memory() -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the pages of text and constants, this program's and its libraries', go that were used so far. Those that are used again come back from
-/// the page cache; what only the start used does not.
+/// Lets the pages of text and constants, of this program and its libraries, go that were used so far. Those that are used
+/// again come back from the page cache; what only the start used does not.
 pub fn give_back_text() -> io::Result<()> {
     for line in fs::read_to_string("/proc/self/maps")?.lines() {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
