@@ -286,6 +286,9 @@ impl Daemon {
         if config.global.nbthread != self.config.global.nbthread {
             warn!(event = "reload", "`nbthread` has changed: it counts from the next start");
         }
+        if config.global.maxconn != self.config.global.maxconn {
+            warn!(event = "reload", "`maxconn` of `global` has changed: it counts from the next start");
+        }
         self.config = config;
         for failed in self.apply().await {
             error!(event = "reload", "{failed}");

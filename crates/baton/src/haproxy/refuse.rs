@@ -63,6 +63,14 @@ pub fn unserved(config: &Config) -> Vec<Unserved> {
     }
     for back in &config.backends {
         list.back(back);
+        let chosen = |name: &str| name == back.name;
+        let switched = config.frontends.iter().filter(|front| !front.switches.is_empty()).any(|front| {
+            front.switches.iter().any(|s| chosen(&s.backend)) || front.default_backend.as_deref().is_some_and(chosen)
+        });
+        if let Some(rule) = back.content_rules.first().filter(|_| switched) {
+            let why = "rules of a backend are not looked at where `use_backend` chooses; put them into the frontend";
+            list.put(rule.at, "tcp-request content", why);
+        }
         list.rules(&back.content_rules);
         back.servers.iter().for_each(|server| list.server(back, server));
     }

@@ -130,8 +130,14 @@ impl Servers {
             if server.settings.check != settings.check || server.settings.target != settings.target {
                 server.version = self.versions;
                 server.task.take().into_iter().for_each(|task| task.abort());
-                server.health.configure(check, now);
+                // What was known stays; the check that was under way has gone with its task.
+                let (up, why) = (server.health.is_up(), server.health.why().to_owned());
+                let checked = check.is_some();
+                server.health = Health::new(check, now);
                 server.health.set_pace(pace);
+                if checked {
+                    server.health.set(now, up, &why);
+                }
             }
             if server.settings.target != settings.target {
                 server.address = address(settings);

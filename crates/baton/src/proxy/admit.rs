@@ -138,7 +138,10 @@ impl Conn {
         }
         // Room may have been made between the question and the queue.
         if let Turn::Now(choice) = route.take(source, &self.tried) {
-            route.unqueue(with.mailbox, self.key);
+            if !route.unqueue(with.mailbox, self.key) {
+                // It was told of other room meanwhile: that is for somebody else.
+                route.wake(|_| true, 1);
+            }
             return self.connect_to(choice, with);
         }
         Verdict::Keep

@@ -185,11 +185,13 @@ impl Route {
         waiters.len() - 1
     }
 
-    /// A connection does not wait any more.
-    pub(super) fn unqueue(&self, mailbox: &Arc<Mailbox>, key: Key) {
+    /// A connection does not wait any more. `false`: it had been told that there may be room.
+    pub(super) fn unqueue(&self, mailbox: &Arc<Mailbox>, key: Key) -> bool {
         let mut waiters = self.waiters.lock().expect("nobody panics while holding it");
+        let before = waiters.len();
         waiters.retain(|w| !(w.key == key && Arc::ptr_eq(&w.mailbox, mailbox)));
         self.waiting.store(waiters.len(), SeqCst);
+        waiters.len() < before
     }
 
     /// Tells those who wait that there may be room. They ask again, and wait again if they were wrong.
