@@ -8,7 +8,7 @@ use super::refuse;
 
 /// Words of the file, and what happens instead.
 const MOOT: &[(&str, &str)] = &[
-    ("global user", "this process keeps its user and gives up what root may do but for a few capabilities"),
+    ("global user", "this process keeps its user"),
     ("global group", "this process keeps its group"),
     ("global uid", "this process keeps its user"),
     ("global gid", "this process keeps its group"),
