@@ -140,6 +140,7 @@ pub(super) fn errorfile(context: &mut Context<'_>, proxy: &mut Proxy, line: &Lin
 }
 
 pub(super) fn balance(context: &mut Context<'_>, proxy: &mut Proxy, line: &Line) {
+    proxy.balanced = true;
     let word = line.word(1);
     let (name, argument) = match word.split_once('(') {
         Some((name, rest)) => (name, rest.strip_suffix(')')),

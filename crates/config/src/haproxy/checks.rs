@@ -5,6 +5,7 @@
 
 use super::context::{Context, Line};
 use super::keywords::not_served;
+use super::lexer::Word;
 use super::model::{At, CheckKind, CheckTls, Expect, ExpectKind, HttpRequest, Step, Verify};
 use super::proxy::Proxy;
 use super::{address, expect};
@@ -46,15 +47,17 @@ pub(super) struct Checking {
     /// Where the option that has won stands.
     pub(super) chosen_at: At,
     /// Options that were there before and lost, in this section.
-    pub(super) overridden: Vec<(&'static str, At)>,
+    pub(super) overridden: Vec<(&'static str, At, Chosen)>,
     /// The request of `option httpchk` with arguments.
     request: Option<HttpRequest>,
     pub(super) http: Vec<Placed>,
     pub(super) tcp: Vec<Placed>,
     /// The above came from `defaults`.
     inherited: bool,
-    /// A rule of this section put an option of `defaults` aside: where the rule is, and what it put aside.
-    pub(super) discarded: Option<(At, &'static str)>,
+    /// A rule of this section put an option of `defaults` aside: where the rule is, where the option, its name.
+    pub(super) discarded: Option<(At, At, &'static str)>,
+    /// The option that was chosen, as written.
+    pub(super) option_text: String,
     /// Rules that no option asks for.
     pub(super) unused_http: Option<At>,
     pub(super) unused_tcp: Option<At>,
@@ -77,7 +80,7 @@ impl Checking {
     /// The section says something itself: what `defaults` said about checks is gone.
     fn own(&mut self) {
         if std::mem::take(&mut self.inherited) {
-            self.discarded = (self.chosen != Chosen::None).then(|| (At::default(), self.name()));
+            self.discarded = (self.chosen != Chosen::None).then(|| (At::default(), self.chosen_at, self.name()));
             self.chosen = Chosen::None;
             self.chosen_at = At::default();
             self.request = None;
@@ -92,8 +95,10 @@ impl Checking {
             return;
         }
         // haproxy says nothing when the section's own rule is what made `option httpchk` of `defaults` void.
-        if let (Chosen::None, Some((place, _))) = (self.chosen, &mut self.discarded) {
-            *place = at;
+        if let (Chosen::None, Some((place, ..))) = (self.chosen, &mut self.discarded) {
+            if place.line == 0 {
+                *place = at;
+            }
             return;
         }
         match of {
@@ -106,7 +111,7 @@ impl Checking {
         self.own();
         self.discarded = None;
         if self.chosen != Chosen::None && self.chosen != chosen {
-            self.overridden.push((self.name(), self.chosen_at));
+            self.overridden.push((self.name(), self.chosen_at, self.chosen));
         }
         if chosen == Chosen::Http || chosen == Chosen::Tcp {
             self.unused_http = self.unused_http.filter(|_| chosen != Chosen::Http);
@@ -140,6 +145,12 @@ impl Checking {
             Chosen::Http => CheckKind::Steps(self.http_steps()),
             Chosen::Other => return None,
         })
+    }
+
+    /// The steps of `option httpchk` and `http-check`, also if another option has won.
+    pub(super) fn requests(&self) -> Option<CheckKind> {
+        let http = self.chosen == Chosen::Http || self.overridden.iter().any(|(.., kind)| *kind == Chosen::Http);
+        http.then(|| CheckKind::Steps(self.http_steps()))
     }
 
     /// The steps of an HTTP check: a request and an expectation are always there.
@@ -215,6 +226,8 @@ pub(super) fn option(context: &mut Context<'_>, proxy: &mut Proxy, line: &Line) 
         return;
     }
     proxy.checking.choose(chosen, at);
+    let plain = |word: &Word| word.text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '#' | '\\'));
+    proxy.checking.option_text = if line.words.iter().all(plain) { line.rest(0) } else { String::new() };
     match chosen {
         Chosen::Http => {
             let request = httpchk(line);

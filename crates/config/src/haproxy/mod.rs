@@ -12,10 +12,12 @@ mod conditional;
 mod context;
 mod expect;
 mod finding;
+mod fix;
 mod format;
 mod global;
 mod keywords;
 mod lexer;
+mod lint;
 mod log;
 pub mod model;
 mod names;
@@ -36,6 +38,8 @@ mod timeouts;
 mod units;
 
 pub use finding::{Class, Finding};
+pub use fix::{Change, Edit, fix};
+pub use lint::{LINTS, Lint};
 pub use model::Config;
 pub use reader::read;
 pub use reference::reference;
@@ -66,6 +70,8 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// Everything there is to say, in the order of the files.
     pub findings: Vec<Finding>,
+    /// What [`fix`] would change; empty when something is wrong.
+    pub edits: Vec<Edit>,
 }
 
 impl Loaded {

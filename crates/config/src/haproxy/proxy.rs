@@ -82,6 +82,8 @@ pub(super) struct Proxy {
     pub(super) timeouts_set: BTreeSet<&'static str>,
     /// The `defaults` section with rules that this one began with.
     pub(super) ruled_by: Option<At>,
+    /// `balance` was said.
+    pub(super) balanced: bool,
     /// What refers to other sections, for the end.
     pub(super) references: Vec<Reference>,
     pub(super) default_backend_at: At,
@@ -139,6 +141,7 @@ impl Proxy {
             timeout_http_keep_alive: None,
             timeouts_set: BTreeSet::new(),
             ruled_by: None,
+            balanced: false,
             references: Vec::new(),
             default_backend_at: At::default(),
         }

@@ -70,9 +70,12 @@ pub fn read(files: &[File], outside: &Outside<'_>) -> Loaded {
     let lines = |file: &File| (file.path.clone(), file.text.lines().map(str::to_owned).collect());
     let texts: Vec<(String, Vec<String>)> = files.iter().map(lines).collect();
     let Reader { mut context, draft, .. } = reader;
-    let config = settle::settle(&mut context, draft, &paths);
+    let (config, mut edits) = settle::settle(&mut context, draft, &paths);
     let failed = context.says.failed();
-    Loaded { config: config.filter(|_| !failed), findings: context.says.finish(&texts) }
+    if failed {
+        edits.clear();
+    }
+    Loaded { config: Some(config).filter(|_| !failed), findings: context.says.finish(&texts), edits }
 }
 
 /// A level of `.if`.

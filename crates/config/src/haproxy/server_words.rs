@@ -71,7 +71,10 @@ fn check(context: &mut Context<'_>, line: &Line, at: usize, draft: &mut Draft) -
         "downinter" => draft.downinter = Some(interval(context, line, value)?),
         "agent-inter" => draft.agent_inter = Some(interval(context, line, value)?),
         "rise" => draft.rise = context.whole(line, value, 1, COUNT_MAX)?,
-        "fall" => draft.fall = context.whole(line, value, 1, COUNT_MAX)?,
+        "fall" => {
+            draft.fall = context.whole(line, value, 1, COUNT_MAX)?;
+            draft.fall_given = true;
+        }
         "port" => {
             context.needed(line, value, "a port")?;
             draft.check_port = context.whole::<u16>(line, value, 0, 65535).filter(|port| *port > 0);

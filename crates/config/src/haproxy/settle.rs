@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::context::Context;
+use super::fix::Edit;
 use super::keywords::not_served;
 use super::model::{At, Backend, Config, Frontend, Global, HttpClose, LogFormat, LogTarget, Mode};
 use super::proxy::{Kind, Log, Proxy, Reference, To};
 use super::reader::Draft;
-use super::settle_server;
+use super::{lint, settle_server};
 
 /// Makes the model. What is wrong is said; the model is of no use then.
-pub(super) fn settle(context: &mut Context<'_>, mut draft: Draft, paths: &[&str]) -> Option<Config> {
+pub(super) fn settle(context: &mut Context<'_>, mut draft: Draft, paths: &[&str]) -> (Config, Vec<Edit>) {
     number(&mut draft.proxies);
     for proxy in &draft.proxies {
         if !proxy.disabled {
@@ -45,8 +46,9 @@ pub(super) fn settle(context: &mut Context<'_>, mut draft: Draft, paths: &[&str]
             "nothing is listened on: there is no `bind` in a section that is enabled",
         );
     }
+    let edits = lint::lint(context, &draft);
     let Draft { global, resolvers, peers, .. } = draft;
-    Some(Config {
+    let config = Config {
         files: paths.iter().map(|&path| path.to_owned()).collect(),
         global,
         frontends,
@@ -54,7 +56,8 @@ pub(super) fn settle(context: &mut Context<'_>, mut draft: Draft, paths: &[&str]
         resolvers,
         peers,
         keywords: std::mem::take(&mut context.keywords),
-    })
+    };
+    (config, edits)
 }
 
 /// Rules of a `defaults` section are for frontends or for backends.

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use baton_config::haproxy::model::{CheckKind, ExpectKind, Listen, LogFormat, Mode, Redispatch, ServerPort, Step};
-use baton_config::haproxy::{Class, Config, File, Finding, Loaded, Outside, read, refuse};
+use baton_config::haproxy::model::{
+    CheckKind, ExpectKind, Listen, LogFormat, Mode, Redispatch, ServerPort, Step, Verify,
+};
+use baton_config::haproxy::{Class, Config, File, Finding, LINTS, Loaded, Outside, fix, read, refuse};
 
 fn load(path: &str) -> Result<String, String> {
     match path {
@@ -260,6 +262,10 @@ fn check(text: &str) {
         }
         assert!(!message.to_string().chars().any(char::is_control), "{message:?}");
     }
+    if loaded.config.is_some() {
+        let fixed = fix(0, text, &loaded.edits);
+        assert!(read_text(&fixed).config.is_some(), "{text:?} became {fixed:?}");
+    }
     match &loaded.config {
         None => assert!(loaded.findings.iter().any(|finding| finding.class <= Class::Refused), "{text}"),
         Some(config) => {
@@ -298,4 +304,112 @@ proptest! {
         }
         check(&text);
     }
+}
+
+/// What `--fix` makes of a text.
+fn fixed(text: &str) -> String {
+    fix(0, text, &read_text(text).edits)
+}
+
+fn lints(text: &str) -> Vec<String> {
+    said(&read_text(text).findings, Class::Lint)
+}
+
+#[test]
+fn the_guides_file_is_explained_and_put_right() {
+    let lints = lints(GUIDE);
+    for expected in [
+        "haproxy.cfg:27:5: warning: overridden-check: `option httpchk` never runs: `option ssl-hello-chk` in line 30 comes \
+         later and wins",
+        "haproxy.cfg:26:1: warning: idle-cut: what is idle for 20 s is cut, watches too: expected `timeout tunnel`",
+        "haproxy.cfg:32:5: warning: hanging-connections: connections to one stay when it is down: expected \
+         `on-marked-down shutdown-sessions`",
+        "haproxy.cfg:32:5: warning: slow-detection: one is noticed to fail after up to 6 s (3 checks)",
+    ] {
+        assert!(lints.iter().any(|lint| lint == expected), "{expected} is not in {lints:#?}");
+    }
+    let tail = "\
+backend apiserver
+    timeout tunnel 24h
+    option httpchk GET /healthz
+    http-check expect status 200
+    mode tcp
+    balance roundrobin
+    server one 10.0.0.1:6443 check check-ssl verify none on-marked-down shutdown-sessions inter 1s fall 2
+    server two 10.0.0.2:6443 check check-ssl verify none on-marked-down shutdown-sessions inter 1s fall 2
+";
+    let text = fixed(GUIDE);
+    assert_eq!(text, format!("{}\n{tail}", GUIDE.split("\nbackend apiserver\n").next().unwrap()));
+    assert_eq!(fixed(&text), text, "once is enough");
+    let config = config(&text);
+    let check = config.backends[0].servers[0].check.as_ref().unwrap();
+    assert_eq!(request(&check.kind), "GET /healthz HTTP/1.0");
+    assert_eq!(check.tls.as_ref().map(|tls| &tls.verify), Some(&Verify::None));
+}
+
+/// Sections that differ from a sound one in one way, the lint that says so, and the line that `--fix` makes.
+const UNWISE: &[(&str, &str, &str)] = &[
+    (
+        "balance source\n option ssl-hello-chk\n option httpchk GET /x\n server a 10.0.0.1:80 check # one",
+        "overridden-check",
+        " server a 10.0.0.1:80 check check-ssl verify none # one",
+    ),
+    (
+        "balance source\n http-check expect status 401\n server a 10.0.0.1:80 check",
+        "void-check",
+        " option httpchk GET /def",
+    ),
+    (
+        "balance source\n timeout tunnel 1h\n option httpchk GET /readyz\n server a 10.0.0.1:80 check inter 1s on-marked-down shutdown-sessions",
+        "plain-check",
+        " server a 10.0.0.1:80 check inter 1s on-marked-down shutdown-sessions check-ssl verify none",
+    ),
+    ("balance source\n server a 10.0.0.1:6443", "idle-cut", " timeout tunnel 24h"),
+    (
+        "balance source\n option tcp-check\n server a 10.0.0.1:6443 check inter 1s",
+        "hanging-connections",
+        " server a 10.0.0.1:6443 check inter 1s on-marked-down shutdown-sessions",
+    ),
+    (
+        "balance source\n option tcp-check\n server a 10.0.0.1:6443 check",
+        "slow-detection",
+        " server a 10.0.0.1:6443 check on-marked-down shutdown-sessions inter 1s fall 2",
+    ),
+    ("balance source\n server a 10.0.0.1:80 check\n server b 10.0.0.2:80", "unchecked-server", ""),
+    ("server a 10.0.0.1:80\n server b 10.0.0.2:80", "implied-balance", ""),
+];
+
+fn unwise(own: &str) -> String {
+    format!(
+        "defaults\n option httpchk GET /def\n timeout connect 1s\n timeout client 5s\n timeout server 5s\nlisten l\n bind 127.0.0.1:7999\n {own}\n"
+    )
+}
+
+#[test]
+fn every_lint_is_said_and_put_right_as_promised() {
+    let mut seen = Vec::new();
+    for (own, name, line) in UNWISE {
+        let text = unwise(own);
+        let lint = LINTS.iter().find(|lint| lint.name == *name).unwrap();
+        assert_eq!(lint.fix.is_empty(), line.is_empty());
+        assert!(lints(&text).iter().any(|said| said.contains(&format!(" {name}: "))), "{name}: {:#?}", lints(&text));
+        let fixed = fixed(&text);
+        if !line.is_empty() {
+            assert!(fixed.lines().any(|found| found == *line), "{name}:\n{fixed}");
+            assert!(!lints(&fixed).iter().any(|said| said.contains(&format!(" {name}: "))), "{fixed}");
+        }
+        assert!(read_text(&fixed).config.is_some(), "{fixed}");
+        seen.push(*name);
+    }
+    let names: Vec<&str> = LINTS.iter().map(|lint| lint.name).collect();
+    assert_eq!(seen, names);
+}
+
+#[test]
+fn nothing_is_said_of_a_sound_file() {
+    let text = unwise(
+        "balance leastconn\n timeout tunnel 1h\n option httpchk GET /readyz\n default-server check check-ssl verify none inter 1s on-marked-down shutdown-sessions\n server a 10.0.0.1:6443",
+    );
+    assert_eq!(lints(&text), Vec::<String>::new());
+    assert_eq!(fixed(&text), text);
 }
