@@ -36,6 +36,11 @@ fn the_reference_of_keepalived_conf_is_current() {
     check_generated("docs/keepalived-conf.md", &baton_config::keepalived::reference());
 }
 
+#[test]
+fn the_reference_of_haproxy_cfg_is_current() {
+    check_generated("docs/haproxy-cfg.md", &baton_config::haproxy::reference());
+}
+
 /// The host that the examples are for.
 fn host() -> HostFacts {
     let address = |text: &str, prefix| HostAddress {

@@ -252,6 +252,9 @@ pub struct Check {
     /// Do not look at this host's addresses and interfaces (the file is for another one; implied by several files)
     #[arg(long)]
     pub elsewhere: bool,
+    /// Write the file that its author meant: checks that really run, connections that do not hang (haproxy.cfg)
+    #[arg(long)]
+    pub fix: bool,
 }
 
 /// What `sample` prints.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use baton_config::{HostFacts, Loaded, Severity};
 
 use super::args::Check;
+use super::check_haproxy;
 use super::flags::Flags;
 use super::load;
 use super::output::{REFUSED, complain, print};
@@ -17,14 +18,22 @@ pub(super) fn run(options: &Check) -> ExitCode {
     let host = if elsewhere { None } else { load::host_facts().ok() }.unwrap_or_default();
     let mut all = Vec::new();
     let mut lines = String::new();
+    let mut other = 0;
     for file in &options.files {
-        all.extend(one(file, &host, &mut lines));
+        // A file that cannot be read as text is complained about where settings are read.
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        match file.to_str() {
+            Some(path) if check_haproxy::is_haproxy(&text) => {
+                other += usize::from(check_haproxy::run(path, &text, options.fix, &mut lines));
+            }
+            _ => all.extend(one(file, &host, &mut lines)),
+        }
     }
     let printed = print(&lines);
     let differences = baton_config::compare(&all);
     complain(&load::text(&differences));
     let differ = differences.iter().any(|m| m.severity == Severity::Error);
-    if differ || all.len() < options.files.len() { ExitCode::from(REFUSED) } else { printed }
+    if differ || all.len() + other < options.files.len() { ExitCode::from(REFUSED) } else { printed }
 }
 
 /// Checks one file and adds a line about it; `None` when it is refused.

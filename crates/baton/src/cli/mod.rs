@@ -2,6 +2,7 @@
 
 pub mod args;
 mod check;
+mod check_haproxy;
 mod cleanup;
 pub mod cloud;
 pub mod cobra;

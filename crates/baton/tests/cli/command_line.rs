@@ -236,6 +236,43 @@ fn a_file_is_checked_where_it_is() {
 }
 
 #[test]
+fn haproxys_file_is_checked_and_put_right() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("haproxy.cfg");
+    let path = file.to_str().expect("UTF-8");
+    let text = "\
+listen api
+    bind 127.0.0.1:7443
+    mode tcp
+    timeout connect 5s
+    timeout client 20s
+    timeout server 20s
+    balance roundrobin
+    option httpchk GET /healthz
+    option ssl-hello-chk
+    server one 10.0.0.1:6443 check
+";
+    fs::write(&file, text).expect("a file");
+    let check = baton(&["check", path]);
+    assert_eq!(check.code, 0, "{check:?}");
+    assert!(
+        check.err.contains(&format!("{path}:8:5: warning: overridden-check: `option httpchk` never runs")),
+        "{check:?}"
+    );
+    assert_eq!(fs::read_to_string(&file).expect("a file"), text, "nothing is written without --fix");
+    let fixed = baton(&["check", "--fix", path]);
+    assert!(fixed.code == 0 && fixed.out.contains("places put right"), "{fixed:?}");
+    let now = fs::read_to_string(&file).expect("a file");
+    assert!(!now.contains("ssl-hello-chk") && now.contains("check-ssl verify none"), "{now}");
+    let again = baton(&["check", "--fix", path]);
+    assert_eq!((again.code, again.err.as_str()), (0, ""), "{again:?}");
+    fs::write(&file, format!("{text}    email-alert from a@b\n")).expect("a file");
+    let refused = baton(&["check", path]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.contains(&format!("{path}:11:5: email-alert: is not served by Baton")), "{refused:?}");
+}
+
+#[test]
 fn files_of_several_nodes_are_held_against_each_other() {
     let dir = tempfile::tempdir().expect("a directory");
     let write = |name: &str, last: u8, other: u8| {

@@ -107,7 +107,7 @@ pub(super) const CONVERTERS: &str = "\
     table_sess_cnt table_sess_rate table_trackers ub64dec ub64enc ungrpc unset-var upper url_dec url_enc utime
     word wt6 xor xxh3 xxh32 xxh64";
 
-/// Words of `server` that Baton does not serve, with the number of their arguments.
+/// Words of `server` lines, with the number of their arguments.
 pub(super) const SERVER: &[(&str, usize)] = &[
     ("addr", 1),
     ("agent-addr", 1),
@@ -211,8 +211,9 @@ pub(super) const SERVER: &[(&str, usize)] = &[
     ("ws", 1),
 ];
 
-/// Words of `bind` that Baton does not serve, with the number of their arguments.
+/// Words of `bind` lines, with the number of their arguments.
 pub(super) const BIND: &[(&str, usize)] = &[
+    ("ssl", 0),
     ("accept-netscaler-cip", 1),
     ("accept-proxy", 0),
     ("backlog", 1),
