@@ -22,6 +22,7 @@ pub mod run;
 pub mod swarm;
 pub mod tamper;
 pub mod trace;
+pub mod vrrp;
 pub mod world;
 
 pub use mistake::Mistake;

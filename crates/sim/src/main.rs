@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use baton_sim::explore::{Limits, explore, trio};
 use baton_sim::leases::{self, LeasePlan};
+use baton_sim::vrrp::{self, GroupPlan};
 use baton_sim::{Mistake, Plan, Report, hunt, run, run_faults, swarm};
 
 const USAGE: &str = "\
 usage: baton-sim [--seeds N] [--from SEED] [--mistake NAME] [--hunt NAME]
-       baton-sim --leases [--seeds N] [--from SEED] | --leases --seed SEED [--trace]
+       baton-sim --leases|--vrrp [--seeds N] [--from SEED] | --leases|--vrrp --seed SEED [--trace]
        baton-sim --seed SEED [--trace] [--mistake NAME] [--hunt NAME]
        baton-sim --explore DEPARTURES [--steps N] [--states N] [--mistake NAME]";
 
@@ -22,6 +23,8 @@ struct Args {
     trace: bool,
     /// Clusters whose addresses hang on Leases.
     leases: bool,
+    /// VRRP groups.
+    vrrp: bool,
     mistake: Option<Mistake>,
     hunt: Option<Mistake>,
     explore: Option<u32>,
@@ -36,6 +39,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
         seed: None,
         trace: false,
         leases: false,
+        vrrp: false,
         mistake: None,
         hunt: None,
         explore: None,
@@ -55,6 +59,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
             "--hunt" => parsed.hunt = Some(mistake(&arg, &value()?)?),
             "--trace" => parsed.trace = true,
             "--leases" => parsed.leases = true,
+            "--vrrp" => parsed.vrrp = true,
             other => return Err(format!("{other}: unknown")),
         }
     }
@@ -73,7 +78,10 @@ fn mistake(key: &str, name: &str) -> Result<Mistake, String> {
 
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1)) {
-        Ok(args) if args.leases => by_leases(&args),
+        Ok(args) if args.leases => {
+            each(&args, |seed| leases::run(LeasePlan::new(seed), None, args.trace), |r| (r.violation, r.lines))
+        }
+        Ok(args) if args.vrrp => each(&args, |seed| vrrp::run(GroupPlan::new(seed)), |r| (r.violation, r.lines)),
         Ok(args) => match (args.explore, args.seed) {
             (Some(departures), _) => search(departures, &args),
             (None, Some(seed)) => one(seed, &args),
@@ -117,13 +125,14 @@ fn one(seed: u64, args: &Args) -> ExitCode {
     }
 }
 
-fn by_leases(args: &Args) -> ExitCode {
+/// Runs each seed and tells what broke.
+fn each<R>(args: &Args, run: impl Fn(u64) -> R, look: impl Fn(R) -> (Option<String>, Vec<String>)) -> ExitCode {
     let seeds = args.seed.map_or(args.from..args.from.saturating_add(args.seeds), |seed| seed..seed + 1);
     let mut failed = false;
     for seed in seeds {
-        let report = leases::run(LeasePlan::new(seed), None, args.trace);
-        report.lines.iter().for_each(|line| println!("{line}"));
-        if let Some(violation) = report.violation {
+        let (violation, lines) = look(run(seed));
+        lines.iter().filter(|_| args.trace).for_each(|line| println!("{line}"));
+        if let Some(violation) = violation {
             println!("seed {seed}: {violation}");
             failed = true;
         }

@@ -8,6 +8,8 @@ use crate::time::Time;
 /// The surroundings of one step.
 pub(crate) struct Context<'a> {
     pub(crate) now: Time,
+    /// Everything that had come in by now was handed over: silence means something.
+    pub(crate) heard_all: bool,
     /// The kernel's timer granularity.
     pub(crate) tick: Duration,
     pub(crate) fence: bool,

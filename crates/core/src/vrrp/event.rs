@@ -14,7 +14,9 @@ use crate::keeper::{GateDone, GateOp, Holding, HostAddress, Link, Mac};
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A deadline of [`super::Routers::deadline`] may have passed.
+    /// A deadline of [`super::Routers::deadline`] may have passed. Only by this a backup takes over, so that a process which
+    /// stood still does not mistake its own absence for the master's silence: the driver reads the clock, hands over
+    /// every packet that has come in, and ticks with that time then.
     Tick,
     /// A packet of IP protocol 112 came in.
     Advert {

@@ -54,6 +54,8 @@ pub struct Routers {
     groups: BTreeMap<Name, Option<Notice>>,
     host: Host,
     virtual_addresses: BTreeSet<IpAddr>,
+    /// This step is a tick.
+    heard_all: bool,
     stopping: bool,
     stopped: bool,
 }
@@ -80,6 +82,7 @@ impl Routers {
             groups: BTreeMap::new(),
             host: Host::new(links, &addresses),
             virtual_addresses: BTreeSet::new(),
+            heard_all: false,
             stopping: false,
             stopped: false,
         };
@@ -95,6 +98,7 @@ impl Routers {
         if self.stopped {
             return;
         }
+        self.heard_all = event == Event::Tick;
         let mut touched = self.take(now, event, out);
         let due = (now, Name::from("\u{10ffff}"));
         touched.extend(self.wakes.range(..=due).map(|(_, name)| name.clone()));
@@ -131,7 +135,8 @@ impl Routers {
         let drain = if fence { drain } else { Duration::ZERO };
         // Only a program that stops may leave addresses behind.
         let release = release || !self.stopping;
-        Some(f(machine, &mut Context { now, tick: self.tick, fence, drain, release, out }))
+        let heard_all = self.heard_all;
+        Some(f(machine, &mut Context { now, heard_all, tick: self.tick, fence, drain, release, out }))
     }
 
     /// Hands the event to whom it concerns, and says who that is.

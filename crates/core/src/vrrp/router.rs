@@ -3,15 +3,14 @@
 //! A master sends an advert, and only when it left are gates opened or renewed: until when is counted from that advert.
 
 mod receive;
+mod send;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baton_wire::vrrp::{self as wire, Advert, Auth, Checksum};
-
-use super::context::{Context, lasts};
+use super::context::Context;
 use super::event::{Effect, Notice, Subject};
 use super::garp::Announcer;
 use super::hold::{Hold, Turn};
@@ -21,8 +20,6 @@ use super::status::{Counters, RouterStatus, State};
 use crate::keeper::GateDone;
 use crate::time::Time;
 
-/// Adverts whose fate is not known yet: more than a step can make.
-const SENT_MAX: usize = 16;
 /// Gates refused so often in a row make a fault, so that another node takes over.
 const REFUSALS: u32 = 8;
 /// That fault is over by itself after so long: the kernel is asked again.
@@ -51,6 +48,13 @@ pub(crate) struct Machine {
     preempt_at: Option<Time>,
     /// The master gave up: why the timer is short.
     released: bool,
+    /// The last advert of a lower priority that did not count, and when it came.
+    lower: Option<(IpAddr, Time)>,
+    /// It took over from a living master: nothing opens before that one's last advert, or before then; `None`: what was
+    /// heard so far may have left before that one could know.
+    awaits: Option<(IpAddr, Option<Time>)>,
+    /// Until when gates may be open, and since when: a gain waits until all that had come in before was heard.
+    granted: Option<(Time, Time)>,
     pub(crate) hold: Hold,
     announcer: Announcer,
     /// When the adverts that were asked for were decided on; `None`: nothing follows from them.
@@ -94,6 +98,9 @@ impl Machine {
             due: None,
             preempt_at: None,
             released: false,
+            lower: None,
+            awaits: None,
+            granted: None,
             hold: Hold::default(),
             announcer: Announcer::default(),
             sent: VecDeque::new(),
@@ -181,7 +188,7 @@ impl Machine {
             Preempt::After(delay) if fresh => Some(cx.now + delay),
             _ => None,
         };
-        self.released = false;
+        (self.released, self.lower) = (false, None);
         self.due = Some(cx.now + self.master_down());
         self.notify(cx, Notice::Backup);
     }
@@ -191,6 +198,8 @@ impl Machine {
         self.counters.became_master += 1;
         self.master = None;
         self.owes_release = false;
+        let living = self.lower.take().filter(|(_, heard)| cx.now.since(*heard) < self.master_down());
+        self.awaits = living.map(|(source, _)| (source, None));
         self.advertise(cx, self.priority);
         self.due = Some(cx.now + self.settings.interval);
     }
@@ -198,6 +207,7 @@ impl Machine {
     /// Shuts the gates. What was held is drained if it is given up in good order.
     fn leave_master(&mut self, cx: &mut Context<'_>, drain: Duration, release: bool) {
         self.counters.released_master += 1;
+        (self.awaits, self.granted) = (None, None);
         self.announcer.stop();
         self.sent.iter_mut().for_each(|at| *at = None);
         self.hold.shut(cx, &self.settings.name, drain);
@@ -257,55 +267,6 @@ impl Machine {
                 State::Backup => self.notify(cx, Notice::BackupPriority),
                 State::Init | State::Fault => {}
             }
-        }
-    }
-
-    /// Asks for an advert to each destination.
-    fn advertise(&mut self, cx: &mut Context<'_>, priority: u8) {
-        let Some(source) = self.source else { return };
-        let s = &self.settings;
-        let version = match s.version {
-            Version::V2 => wire::Version::V2 {
-                seconds: u8::try_from(s.interval.as_secs()).unwrap_or(u8::MAX),
-                auth: s.password.map_or(Auth::None, Auth::Password),
-            },
-            Version::V3 => wire::Version::V3 {
-                centiseconds: u16::try_from(s.interval.as_millis() / 10).unwrap_or(u16::MAX),
-                checksum: if s.plain_checksum { Checksum::Plain } else { Checksum::Pseudo },
-            },
-        };
-        let addresses = self.spoken.clone().unwrap_or_else(|| s.addresses.iter().map(|a| a.address).collect());
-        let advert = Advert { vrid: s.vrid, priority, version, addresses };
-        let group = [s.group];
-        let peers: Vec<IpAddr> = s.peers.iter().map(|p| p.address).collect();
-        for destination in if peers.is_empty() { &group[..] } else { &peers[..] } {
-            cx.out.push(Effect::Send {
-                router: s.name.clone(),
-                interface: s.interface.clone(),
-                source,
-                destination: *destination,
-                bytes: advert.emit(source, *destination),
-            });
-        }
-        self.counters.sent += 1;
-        self.counters.zero_sent += u64::from(priority == 0);
-        self.sent.push_back((self.state == State::Master && priority > 0).then_some(cx.now));
-        if self.sent.len() > SENT_MAX {
-            self.sent.pop_front();
-        }
-    }
-
-    /// What became of the adverts of one step: what is held lasts as long as they keep backups quiet.
-    pub(crate) fn sent(&mut self, cx: &mut Context<'_>, ok: bool) {
-        let at = self.sent.pop_front().flatten();
-        if !ok && !self.send_failed {
-            cx.out.push(Effect::Note(Note::SendFailed { router: self.settings.name.clone() }));
-        }
-        self.send_failed = !ok;
-        if let Some(at) = at.filter(|_| ok && self.state == State::Master) {
-            let until = at + lasts(self.settings.interval, self.settings.down_adverts, cx.tick);
-            let turn = self.hold.extend(cx, &self.settings, until);
-            self.turn(cx, turn);
         }
     }
 
@@ -407,6 +368,8 @@ impl Machine {
         }
         if let Some(due) = self.due.filter(|due| cx.now >= *due) {
             match self.state {
+                // An advert may wait to be read.
+                State::Backup if !cx.heard_all => {}
                 State::Backup if self.blocked => self.due = Some(cx.now + self.master_down()),
                 State::Backup => {
                     let why = if self.released { Why::Released } else { Why::MasterDown };
@@ -420,6 +383,7 @@ impl Machine {
                 State::Init | State::Fault => self.due = None,
             }
         }
+        self.open(cx);
         self.hold.step(cx, &self.settings);
         if self.state == State::Master {
             let (garp, addresses) = (self.settings.garp, self.hold.answering());
@@ -450,7 +414,8 @@ impl Machine {
     /// The earliest time at which something is due by itself.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let announce = self.announcer.deadline().filter(|_| self.state == State::Master);
-        [self.due, announce, self.refused_until, self.hold.wake(&self.settings)].into_iter().flatten().min()
+        let awaits = self.granted.map(|(_, since)| self.awaits.and_then(|(_, then)| then).unwrap_or(since));
+        [self.due, announce, awaits, self.refused_until, self.hold.wake(&self.settings)].into_iter().flatten().min()
     }
 
     pub(crate) fn status(&self) -> RouterStatus {

@@ -4,3 +4,4 @@ mod exhaustive;
 mod leases;
 mod planted;
 mod seeds;
+mod vrrp;

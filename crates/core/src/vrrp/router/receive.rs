@@ -70,8 +70,12 @@ impl Machine {
 
     fn hear_as_backup(&mut self, cx: &mut Context<'_>, source: IpAddr, advert: &Advert) {
         if advert.priority == 0 {
-            self.released = true;
-            self.due = Some(cx.now + self.skew());
+            // One that gave up beside a living master leaves that one be.
+            let beside = self.master.is_some_and(|(master, _)| master != source);
+            if !beside || self.lower.is_some_and(|(lower, _)| lower == source) {
+                self.released = true;
+                self.due = Some(cx.now + self.skew());
+            }
             return;
         }
         let lower = advert.priority < self.priority;
@@ -86,13 +90,15 @@ impl Machine {
         }
         if counts {
             self.learn(cx, source, advert);
+        } else {
+            self.lower = Some((source, cx.now));
         }
     }
 
     fn learn(&mut self, cx: &mut Context<'_>, source: IpAddr, advert: &Advert) {
         self.master = Some((source, advert.priority));
         self.master_interval = advert.interval().max(INTERVAL_MIN);
-        self.released = false;
+        (self.released, self.lower) = (false, None);
         self.due = Some(cx.now + self.master_down());
     }
 
@@ -113,12 +119,31 @@ impl Machine {
             // The winner may never have heard of this node: now it knows that it has to announce again.
             return self.advertise(cx, self.priority);
         }
+        if !self.hold.held && self.send_failed {
+            // This one is master for nobody, and that one is.
+            self.leave_master(cx, Duration::ZERO, false);
+            self.become_backup(cx, Why::Starved);
+            return self.hear_as_backup(cx, source, advert);
+        }
+        if !self.hold.held
+            && let Some((awaited, Some(_))) = self.awaits
+            && awaited == source
+        {
+            // The one that was replaced has heard of it: its gates are shut.
+            self.awaits = None;
+            return;
+        }
         if self.answered.is_some_and(|t| cx.now < t + self.settings.interval / ANSWERS) {
             return;
         }
         self.answered = Some(cx.now);
         if self.settings.answer_lower {
             self.advertise(cx, self.priority);
+        }
+        if !self.hold.held {
+            // Another node was faster, and yields to this one.
+            self.awaits = Some((source, None));
+            return;
         }
         let (garp, addresses) = (self.settings.garp, self.hold.answering());
         self.announcer.healed(cx.now, &garp, &addresses, cx.out);

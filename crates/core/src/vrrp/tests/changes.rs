@@ -32,6 +32,9 @@ fn priority_zero_shortens_the_wait_to_the_skew() {
     node.hear("10.0.0.9", 0);
     assert_eq!(takes_over(&mut node, 10_000), Some(609));
     let mut node = Node::backup(settings(vec![one(100)]));
+    node.hear("10.0.0.1", 0);
+    assert_eq!(takes_over(&mut node, 10_000), Some(3_609), "not its master: that one lives");
+    let mut node = Node::backup(settings(vec![one(100)]));
     node.hear("10.0.0.9", 0);
     node.run(100);
     node.hear("10.0.0.8", 200);
@@ -228,4 +231,34 @@ fn unicast_counts_from_peers_only() {
     let (source, destination) = (ip("10.0.0.8"), ip(OWN));
     node.event(Event::Advert { interface: "eth0".into(), source, destination, ttl: 1, bytes });
     assert_eq!(node.status().master, Some((ip("10.0.0.8"), 200)), "as keepalived without the check");
+}
+
+#[test]
+fn a_living_master_answers_before_its_successor_does() {
+    let preempting = || {
+        let mut node = Node::new(settings(vec![one(100)]));
+        node.run(1_000);
+        for _ in 0..3 {
+            node.hear("10.0.0.1", 50);
+            node.run(869);
+        }
+        node.hear("10.0.0.1", 50);
+        node.log.clear();
+        node
+    };
+    // A Baton says so when its gates are shut.
+    let mut node = preempting();
+    assert_eq!(node.run(5), [(2, "advert 100".to_owned())]);
+    assert!(node.hear("10.0.0.1", 50).is_empty());
+    let opens: Vec<String> = node.run(0).into_iter().map(|(_, word)| word).collect();
+    assert_eq!(opens, ["open 1", "put 10.0.0.100", "garp 1x5", "notify Master"]);
+    // keepalived says nothing.
+    let mut node = preempting();
+    let done = node.run(2 + 21);
+    assert_eq!(done[..2], [(2, "advert 100".to_owned()), (22, "open 1".to_owned())]);
+    // Somebody better may be there.
+    let mut node = preempting();
+    node.run(5);
+    assert_eq!(node.hear("10.0.0.9", 200), ["advert 100"], "nobody was told that it was master");
+    assert!(node.run(100).is_empty());
 }

@@ -24,8 +24,49 @@ fn the_end_is_counted_from_the_decision_to_send() {
     let began = node.now;
     assert_eq!(step(&mut node, Event::Tick), (None, vec!["advert 100".into()]), "nothing opens before it left");
     node.now = node.now + Duration::from_millis(200);
-    let (end, words) = step(&mut node, sent(true));
+    assert_eq!(step(&mut node, sent(true)), (None, vec![]), "nor before all was heard that came in until then");
+    let (end, words) = step(&mut node, Event::Tick);
     assert_eq!((end, words), (Some(began + Duration::from_nanos(2_450_545_454)), vec!["open 1".into()]));
+}
+
+#[test]
+fn a_gain_hears_first_who_was_faster_than_its_advert() {
+    let gaining = || {
+        let mut node = Node::backup(settings(vec![one(100)]));
+        node.now = node.now + Duration::from_millis(3_610);
+        step(&mut node, Event::Tick);
+        step(&mut node, sent(true));
+        node
+    };
+    let mut node = gaining();
+    assert_eq!(node.hear("10.0.0.9", 110), ["advert 100"]);
+    assert_eq!(node.state(), State::Backup);
+    let mut node = gaining();
+    assert_eq!(node.hear("10.0.0.9", 90), ["advert 100"], "it has to yield, and opens nothing before it did");
+    assert_eq!(node.run(5), []);
+    node.hear("10.0.0.9", 90);
+    assert_eq!(node.run(1)[0].1, "open 1");
+}
+
+#[test]
+fn a_process_that_stood_still_before_its_first_advert_does_not_take_over() {
+    let mut node = Node::backup(settings(vec![one(100)]));
+    node.now = node.now + Duration::from_millis(3_610);
+    step(&mut node, Event::Tick);
+    node.now = node.now + Duration::from_millis(501);
+    step(&mut node, sent(true));
+    assert_eq!(node.state(), State::Backup);
+}
+
+#[test]
+fn who_cannot_speak_leaves_it_to_who_can() {
+    let mut node = Node::backup(settings(vec![one(100)]));
+    node.sends = false;
+    node.run(4_000);
+    assert_eq!(node.state(), State::Master);
+    assert!(!node.log.iter().any(|word| word.starts_with("open")), "{:?}", node.log);
+    node.hear("10.0.0.1", 50);
+    assert_eq!(node.state(), State::Backup);
 }
 
 #[test]
