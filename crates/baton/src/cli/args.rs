@@ -252,7 +252,7 @@ pub struct Check {
     /// Do not look at this host's addresses and interfaces (the file is for another one; implied by several files)
     #[arg(long)]
     pub elsewhere: bool,
-    /// Write the file that its author meant: checks that really run, connections that do not hang (haproxy.cfg)
+    /// Write the file that its author meant: checks that really run, connections that do not hang (haproxy.cfg, keepalived.conf)
     #[arg(long)]
     pub fix: bool,
 }

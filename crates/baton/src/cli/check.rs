@@ -10,6 +10,7 @@ use super::check_haproxy;
 use super::flags::Flags;
 use super::load;
 use super::output::{REFUSED, complain, print};
+use crate::keepalived;
 
 pub(super) fn run(options: &Check) -> ExitCode {
     // Several files are of several hosts. Without netlink (no network namespace of one's own, say) a file is checked as
@@ -26,6 +27,9 @@ pub(super) fn run(options: &Check) -> ExitCode {
             Some(path) if check_haproxy::is_haproxy(&text) => {
                 other += usize::from(check_haproxy::run(path, &text, options.fix, &mut lines));
             }
+            Some(path) if is_keepalived(&text) => {
+                other += usize::from(keepalived::check(path, elsewhere, options.fix, &mut lines));
+            }
             _ => all.extend(one(file, &host, &mut lines)),
         }
     }
@@ -34,6 +38,12 @@ pub(super) fn run(options: &Check) -> ExitCode {
     complain(&load::text(&differences));
     let differ = differences.iter().any(|m| m.severity == Severity::Error);
     if differ || all.len() + other < options.files.len() { ExitCode::from(REFUSED) } else { printed }
+}
+
+/// A `keepalived.conf`: a line of it begins with one of its own keywords.
+fn is_keepalived(text: &str) -> bool {
+    let words = ["global_defs", "vrrp_instance", "vrrp_script", "vrrp_sync_group", "virtual_server"];
+    text.lines().any(|line| line.split([' ', '\t', '{']).next().is_some_and(|word| words.contains(&word)))
 }
 
 /// Checks one file and adds a line about it; `None` when it is refused.

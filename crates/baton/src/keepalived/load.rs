@@ -108,10 +108,10 @@ fn code(class: Class) -> u8 {
 }
 
 /// A file as it is.
-pub(crate) struct Looked {
-    pub(crate) reading: Reading,
+pub(super) struct Looked {
+    pub(super) reading: Reading,
     /// Everything that is to be said about it but what is only unwise.
-    pub(crate) messages: Vec<Message>,
+    pub(super) messages: Vec<Message>,
     /// The original would take what this program does not.
     refused: bool,
 }
@@ -120,7 +120,15 @@ pub(crate) struct Looked {
 ///
 /// # Errors
 /// It is not there.
-pub(crate) fn look(options: &Options) -> Result<Looked, Refusal> {
+fn look(options: &Options) -> Result<Looked, Refusal> {
+    look_at(options, false)
+}
+
+/// The same for a file of this host or of another one.
+///
+/// # Errors
+/// It is not there.
+pub(super) fn look_at(options: &Options, elsewhere: bool) -> Result<Looked, Refusal> {
     let path = file(options)?;
     let shown = path.display().to_string();
     let text = match facts::text_of(&path) {
@@ -128,7 +136,7 @@ pub(crate) fn look(options: &Options) -> Result<Looked, Refusal> {
         Err(why) => return Err(missing(&shown, &why)),
     };
     // In another namespace are other interfaces.
-    let elsewhere = options.namespace.is_some() || text.contains("net_namespace");
+    let elsewhere = elsewhere || options.namespace.is_some() || text.contains("net_namespace");
     let interfaces = if elsewhere { None } else { interfaces() };
     let id = options.config_id.clone().unwrap_or_else(facts::host_name);
     let source = Source { path: &shown, text: &text, config_id: &id, strict: options.strict, seed: seed() };

@@ -1,6 +1,7 @@
 //! keepalived's place: its command line, its file, its pid files, signals, scripts and dumps, around `core::vrrp`.
 
 mod assemble;
+mod check;
 mod daemon;
 mod dump;
 mod facts;
@@ -28,6 +29,7 @@ use tracing::error;
 use crate::cli::output::{FAILED, REFUSED, complain, fail, print};
 use crate::syslog::Syslog;
 use crate::{background, log, settled};
+pub(crate) use check::check;
 use options::{Options, Parsed, Refused};
 use pids::Pids;
 

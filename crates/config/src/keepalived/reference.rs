@@ -7,7 +7,7 @@ const HEAD: &str = "\
 # keepalived.conf
 
 `baton keepalived -f FILE` reads keepalived's own file. This page says what it does with each keyword and what
-`baton check FILE` finds.
+`baton check FILE` finds. How to run it, and how to move from keepalived, is in [keepalived.md](keepalived.md).
 
 *This page is generated from the tables that the reader itself uses.*
 
