@@ -16,6 +16,9 @@ const READ_AGAIN: Duration = Duration::from_millis(20);
 /// What has to follow at once is not repeated faster than this, should every answer invite it.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
+/// Other programs release a Lease and then remove the address (client-go's order): what they released is used so much later.
+const AFTER_OTHERS: Duration = Duration::from_millis(250);
+
 /// What the node wants of the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
@@ -59,6 +62,8 @@ pub(crate) struct Term {
     pub(crate) until: Time,
     /// When the request left by which it was gained.
     pub(crate) began: Time,
+    /// It is not acted on before.
+    opens: Time,
     /// When the request left by which it was renewed last.
     renewed: Time,
     /// Another program erased its record: it is to be written anew at once.
@@ -93,6 +98,8 @@ pub(crate) struct Elector {
     pub(crate) term: Option<Term>,
     /// How the next term will begin, or the last one did.
     pub(crate) gain: Gain,
+    /// It was another program that released what this node asks for.
+    by_others: bool,
     next: Time,
     /// Failures in a row.
     failures: u32,
@@ -113,6 +120,7 @@ impl Elector {
             flight: None,
             term: None,
             gain: Gain::Free,
+            by_others: false,
             next: now,
             failures: 0,
             requests: 0,
@@ -124,6 +132,17 @@ impl Elector {
     /// Until when this node holds it.
     pub(crate) fn until(&self, now: Time) -> Option<Time> {
         self.term.as_ref().map(|t| t.until).filter(|until| now < *until)
+    }
+
+    /// Until when this node may act on it.
+    pub(crate) fn usable(&self, now: Time) -> Option<Time> {
+        let term = self.term.as_ref().filter(|t| t.opens <= now && now < t.until)?;
+        Some(term.until)
+    }
+
+    /// When it comes to be usable.
+    pub(crate) fn opens(&self, now: Time) -> Option<Time> {
+        self.term.as_ref().map(|t| t.opens).filter(|opens| now < *opens)
     }
 
     /// `holderIdentity` as seen last; empty: nobody.
@@ -230,18 +249,19 @@ impl Elector {
             ..LeaseRecord::default()
         };
         let Some(seen) = &self.seen else {
-            self.gain = Gain::Free;
+            (self.gain, self.by_others) = (Gain::Free, false);
             return LeaseOp::Create(record);
         };
         if seen.record.holder == self.settings.identity {
             record.transitions = seen.record.transitions;
             record.acquire_time.clone_from(&seen.record.acquire_time);
             if self.until(now).is_none() {
-                self.gain = Gain::Resumed;
+                (self.gain, self.by_others) = (Gain::Resumed, false);
             }
         } else {
             record.transitions = seen.record.transitions.saturating_add(1);
             self.gain = if seen.record.holder.is_empty() { Gain::Released } else { Gain::Expired };
+            self.by_others = self.gain == Gain::Released && seen.record.author.as_deref() != Some("");
         }
         LeaseOp::Replace { record, version: seen.version.clone() }
     }
@@ -306,12 +326,15 @@ impl Elector {
     /// The store took a record that names this node.
     fn stored(&mut self, now: Time, flight: &Flight, record: LeaseRecord, version: String, tick: Duration) {
         let until = grant_end(flight.sent, self.duration(), tick);
-        let began = self.term.as_ref().filter(|t| now < t.until).map_or(flight.sent, |t| t.began);
+        let term = self.term.as_ref().filter(|t| now < t.until);
+        let began = term.map_or(flight.sent, |t| t.began);
+        let first = if self.by_others { now + AFTER_OTHERS } else { Time::ZERO };
+        let opens = term.map_or(first, |t| t.opens);
         let acquired = record.acquire_time.clone();
         self.see(now, record, version);
         // Another node's record in this answer would mean that it was not this node's that was stored.
         if self.holder() == self.settings.identity {
-            self.term = Some(Term { until, began, renewed: flight.sent, erased: false, acquired });
+            self.term = Some(Term { until, began, opens, renewed: flight.sent, erased: false, acquired });
         }
     }
 
@@ -461,6 +484,26 @@ mod tests {
         // What was there before is not known.
         assert_eq!(free_at(None, Some("n2")), at(16_000));
         assert_eq!(free_at(None, None), Time::ZERO);
+    }
+
+    /// When a node that took a Lease 5 ms after it was released may act on it.
+    fn usable_after(author: Option<&str>) -> Time {
+        let mut node = candidate("n3");
+        node.shown(at(0), Some((record("", author), "1".into())));
+        let (request, op, _) = node.step(at(0), Wish::Hold).expect("a request");
+        let LeaseOp::Replace { record, .. } = op else { panic!("{op:?}") };
+        // The watch may be quicker than the answer.
+        node.shown(at(4), Some((record.clone(), "2".into())));
+        node.replied(at(5), request, LeaseReply::Stored { record, version: "2".into() }, TICK);
+        let first = (5..1000).map(at).find(|now| node.usable(*now).is_some()).expect("a term");
+        assert!(first == at(5) || node.wake(at(5), Wish::Hold).is_some() && node.opens(at(5)) == Some(first));
+        first
+    }
+
+    #[test]
+    fn other_programs_have_time_to_remove_the_address_after_they_released() {
+        assert_eq!(usable_after(Some("")), at(5));
+        assert_eq!(usable_after(None), at(255));
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Campaign {
             Gain::Expired => Reason::Expired,
         };
         Lead {
-            until: e.until(cx.now).filter(|_| leave.is_none()),
+            until: e.usable(cx.now).filter(|_| leave.is_none()),
             leave,
             began: e.term.as_ref().map_or(Time::ZERO, |t| t.began),
             cause: Some(cause),
@@ -121,6 +121,7 @@ impl Campaign {
 
     pub(super) fn wake_at(&self, cx: &Context<'_>) -> Option<Time> {
         let e = self.elector.as_ref()?;
-        [e.wake(cx.now, Wish::Hold).filter(|_| self.lead.leave.is_none()), e.until(cx.now)].into_iter().flatten().min()
+        let wake = e.wake(cx.now, Wish::Hold).filter(|_| self.lead.leave.is_none());
+        [wake, e.opens(cx.now), e.until(cx.now)].into_iter().flatten().min()
     }
 }
