@@ -6,7 +6,7 @@ use baton_net::process;
 use tracing::debug;
 
 /// By then everything that a start does is done.
-const SETTLED: Duration = Duration::from_secs(5);
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// To be spawned beside a daemon's loop.
 pub(crate) async fn give_back() {
