@@ -18,12 +18,21 @@ struct Entry {
     /// When it came to what it claims: of two that want the same port of an address, the lower one has it.
     rank: u64,
     /// Planned against this very version, not seen on it yet.
-    reserved: Vec<IpAddr>,
+    promised: Option<Promise>,
+}
+
+/// Addresses that a Service is to get. A write of them may have arrived without an answer, so they are written again
+/// until the Service is seen with another version, whatever else has changed since.
+#[derive(Clone, Debug)]
+struct Promise {
+    addresses: Vec<IpAddr>,
+    why: Why,
 }
 
 impl Entry {
     fn claims(&self) -> impl Iterator<Item = IpAddr> {
-        self.service.carried().into_iter().chain(self.reserved.iter().copied())
+        let promised = self.promised.iter().flat_map(|promise| promise.addresses.iter().copied());
+        self.service.carried().into_iter().chain(promised)
     }
 
     /// Everything that nobody else may get: also what `status` still says.
@@ -85,7 +94,7 @@ impl Ledger {
             return;
         }
         let before = old.map(Entry::occupies).unwrap_or_default();
-        let mut entry = Entry { service, rank: self.ranks + 1, reserved: Vec::new() };
+        let mut entry = Entry { service, rank: self.ranks + 1, promised: None };
         let (mut keeps_rank, mut freed) = (false, false);
         if let Some(old) = old {
             let (had, has) = (&old.service.ports, &entry.service.ports);
@@ -171,6 +180,9 @@ impl Ledger {
 
     fn plan(&mut self, key: &Key) -> Option<Plan> {
         let entry = self.services.get(key)?;
+        if let Some(Promise { addresses, why }) = entry.promised.clone() {
+            return Some(self.promise(key, &addresses, why));
+        }
         let service = &entry.service;
         if !service.balanced || service.deleting {
             return self.retire(service).map(Plan::Write);
@@ -252,11 +264,10 @@ impl Ledger {
         }
     }
 
-    /// What was promised to a Service, or else what it may get.
+    /// What a Service may get.
     fn addresses(&mut self, key: &Key, kept: &[IpAddr]) -> Result<Vec<IpAddr>, String> {
         let mut searched = std::mem::take(&mut self.searched);
         let chosen = match (self.services.get(key), &self.rules) {
-            (Some(entry), _) if !entry.reserved.is_empty() => Ok(entry.reserved.clone()),
             (Some(entry), Some(rules)) => self.choose(rules, &entry.service, kept, &mut searched),
             _ => Err(UNKNOWN.into()),
         };
@@ -270,10 +281,10 @@ impl Ledger {
             return Plan::Refused { uid: String::new(), why: UNKNOWN.into() };
         };
         let before = entry.occupies();
-        if entry.reserved.is_empty() {
+        if entry.promised.is_none() {
             self.ranks += 1;
             entry.rank = self.ranks;
-            entry.reserved = addresses.to_vec();
+            entry.promised = Some(Promise { addresses: addresses.to_vec(), why });
         }
         let after = entry.occupies();
         let service = &entry.service;

@@ -326,6 +326,20 @@ fn ports_that_come_to_collide_move_the_one_that_changed() {
 }
 
 #[test]
+fn a_move_that_was_promised_is_made_though_its_reason_went() {
+    let pools = [("range-global", "10.0.0.1-10.0.0.2"), ("allow-share-global", "true")];
+    let mut cluster = Cluster::new(&pools);
+    cluster.put(service("ns", "a"));
+    cluster.put(Service { ports: vec![(Protocol::Tcp, 81)], ..service("ns", "b") });
+    cluster.settle();
+    cluster.edit("b", |b| b.ports.push((Protocol::Tcp, 80)));
+    let (key, moved) = cluster.ledger.next_plan().expect("b is moved");
+    cluster.delete("a");
+    cluster.ledger.again(&key);
+    assert_eq!(cluster.ledger.next_plan(), Some((key, moved)), "the write may have arrived without an answer");
+}
+
+#[test]
 fn who_chose_an_address_is_told_and_not_moved() {
     let mut cluster = Cluster::new(&[("range-global", "10.0.0.1-10.0.0.9")]);
     cluster.put(service("ns", "given"));
