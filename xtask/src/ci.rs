@@ -7,6 +7,10 @@ use crate::{debian, kubernetes, process};
 /// The release of cargo-deny that `ci` installs where there is none.
 const CARGO_DENY: &str = "0.20.2";
 
+/// Of each property in a run of the tests: how many cases, and which. The same ones each time, so that what fails
+/// belongs to the change; `properties` looks for new ones.
+const PROPERTIES: &[(&str, &str)] = &[("PROPTEST_CASES", "512"), ("PROPTEST_RNG_SEED", "5798")];
+
 /// Every test of every crate, after the set-up that they need.
 pub(crate) fn test(args: &[String]) -> Result<()> {
     debian::set_up()?;
@@ -20,7 +24,16 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     if !args.iter().any(|arg| arg == "-p" || arg.starts_with("--package")) {
         cargo.arg("--workspace");
     }
+    cargo.envs(PROPERTIES.iter().filter(|(name, _)| std::env::var_os(name).is_none()).copied());
     process::run(cargo.args(args).env("PATH", process::path()?))
+}
+
+/// Every property of the crates that decide and read, optimised, with cases that no run had before.
+pub(crate) fn properties(cases: u32) -> Result<()> {
+    let mut cargo = process::cargo();
+    cargo.args(["test", "--release", "--locked", "--no-fail-fast"]);
+    cargo.args(["-p", "baton-wire", "-p", "baton-core", "-p", "baton-config"]);
+    process::run(cargo.env("PROPTEST_CASES", cases.to_string()).env_remove("PROPTEST_RNG_SEED"))
 }
 
 /// Everything, in the order in which it is quick to fail.

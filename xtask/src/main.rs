@@ -39,6 +39,12 @@ enum Command {
     Bench(bench::Args),
     /// The static binary and the image archives, in target/dist
     Dist(dist::Args),
+    /// Property tests with new random cases: `cargo xtask properties --cases 20000`
+    Properties {
+        /// Of each property
+        #[arg(long, default_value_t = 20_000)]
+        cases: u32,
+    },
     /// Simulated clusters: `cargo xtask sim --seeds 10000`
     Sim {
         /// Arguments for the simulator
@@ -54,6 +60,7 @@ fn main() -> ExitCode {
         Command::Fix => ci::fix(),
         Command::Bench(args) => bench::run(&args),
         Command::Dist(args) => dist::run(&args),
+        Command::Properties { cases } => ci::properties(cases),
         Command::Sim { args } => ci::sim(&args),
     };
     match result {

@@ -331,8 +331,6 @@ fn run(steps: &[Step]) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn no_address_and_port_has_two_owners(steps in prop::collection::vec(step(), 1..300)) {
         let mut world = run(&steps);

@@ -125,8 +125,6 @@ fn check(services: &Services, touched: &Touched, before: &BTreeMap<IpAddr, Wante
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn any_history_ends_like_a_fresh_start(steps in prop::collection::vec(step(), 1..60), per_service in any::<bool>()) {
         let options = Options { per_service, ..options() };
