@@ -351,7 +351,7 @@ proptest! {
 #[test]
 fn a_changed_service_keeps_its_address_until_the_other_one_has_moved() {
     let create = |name, ports, policy| Step::Create { name, ports, policy, fixed: None };
-    let mut world = run(&[
+    let world = run(&[
         Step::Pool(1),
         create(6, 6, 3),
         create(5, 0, 0),
