@@ -61,10 +61,10 @@ fn build() -> Result<PathBuf> {
         flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
     }
     let mut cargo = process::cargo();
-    cargo.args(["build", "--locked", "--profile", "dist", "--package", "baton", "--target", &triple]);
+    cargo.args(["build", "--locked", "--release", "--package", "baton", "--target", &triple]);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     process::run(cargo.env("BATON_BUILD", git(&["describe", "--always", "--dirty"])?))?;
-    Ok(root.join("target").join(triple).join("dist/baton"))
+    Ok(root.join("target").join(triple).join("release/baton"))
 }
 
 fn triple() -> Result<String> {
