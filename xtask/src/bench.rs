@@ -13,7 +13,7 @@ use crate::{debian, process};
 pub(crate) struct Args {
     /// Which one; without a name, all
     subject: Option<String>,
-    /// Arguments of that one
+    /// Arguments of that one; with `--only`, what was measured is printed and the page left alone
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -36,7 +36,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     for (name, measure) in chosen {
         let section = measure(&args.args).with_context(|| format!("measuring {name}"))?;
-        write(name, &section)?;
+        // A part of the measurements is no section.
+        if args.args.iter().any(|arg| arg.starts_with("--only")) {
+            println!("{section}");
+        } else {
+            write(name, &section)?;
+        }
     }
     Ok(())
 }

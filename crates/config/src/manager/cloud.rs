@@ -21,7 +21,7 @@ pub struct Pools {
     pub namespace: String,
     /// Its name (`KUBEVIP_CONFIG_MAP`).
     pub config_map: String,
-    /// Services of this `loadBalancerClass` are served as well (`KUBEVIP_ENABLE_LOADBALANCERCLASS`,
+    /// Services of this `loadBalancerClass` are served and no others (`KUBEVIP_ENABLE_LOADBALANCERCLASS`,
     /// `KUBEVIP_CUSTOM_LOADBALANCERCLASS_NAME`); `None`: only those without a class.
     pub class: Option<String>,
 }

@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Only these parts: moves, short, long, api, outage, idle, one, each, many
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Only these faults in `short` and `long`: power, cable, cut, kill, stop, api
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) faults: Vec<String>,
 }
 
 /// A part of the measurements.
@@ -49,6 +52,13 @@ const PARTS: [(&str, Part); 9] = [
 ];
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
+    let parts = PARTS.map(|(name, _)| name);
+    let faults = control::FAULTS.each_ref().map(|fault| fault.name);
+    for (names, given) in [(&parts[..], &args.only), (&faults[..], &args.faults)] {
+        if let Some(unknown) = given.iter().find(|name| !names.contains(&name.as_str())) {
+            return Err(format!("{unknown:?} is none of {}", names.join(", ")));
+        }
+    }
     let (mut rows, mut code) = (Vec::new(), ExitCode::SUCCESS);
     for (name, part) in PARTS {
         if !args.only.is_empty() && !args.only.iter().any(|only| only == name) {
