@@ -17,7 +17,7 @@ use super::dump::{self, Zero};
 use super::load;
 use super::notify::Notifier;
 use super::options::{self, Options};
-use super::program::{Ended, Program};
+use super::program::{Ended, Program, Terms};
 use super::scripts::{Ran, Scripts};
 use super::trackers::{self, Trackers};
 use crate::cli::output::FAILED;
@@ -129,7 +129,7 @@ fn open_world(address_monitoring: bool) -> Result<(World, bool), String> {
 }
 
 async fn startup(what: &str, command: &baton_config::keepalived::model::Command, timeout: Duration, config: &Config) {
-    let ended = match Program::find(command, config.global.script_user.as_ref()) {
+    let ended = match Program::find(command, &Terms::of(&config.global)) {
         Ok(program) => program.run(timeout).await,
         Err(why) => Ended::NotStarted(why),
     };
@@ -189,7 +189,7 @@ impl Daemon {
             self.config.instances.iter().any(|i| of(&i.tracks)) || self.config.groups.iter().any(|g| of(&g.tracks))
         };
         let scripts: Vec<_> = self.config.scripts.iter().filter(|script| tracked(&script.name)).cloned().collect();
-        self.scripts.configure(&scripts, self.config.global.script_user.as_ref());
+        self.scripts.configure(&scripts, &Terms::of(&self.config.global));
         for problem in self.trackers.configure(&self.config) {
             warn!("{problem}");
         }

@@ -145,7 +145,7 @@ fn text(path: &Path) -> Option<String> {
 }
 
 /// Others than root may write to it or to what leads to it.
-fn insecure(path: &Path) -> bool {
+pub(super) fn insecure(path: &Path) -> bool {
     let Ok(path) = path.canonicalize() else { return true };
     path.ancestors().any(|part| {
         // A directory like /tmp that only lets owners remove is as good as a closed one for what others own.

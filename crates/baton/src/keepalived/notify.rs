@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use baton_config::keepalived::model::{Command, Config, Fifo, Notify, User};
+use baton_config::keepalived::model::{Command, Config, Fifo, Notify};
 use baton_core::vrrp::{Notice, Subject};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use tokio::process::Child;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::program::Program;
+use super::program::{Program, Terms};
 
 /// Changes of one instance that wait for their scripts.
 const QUEUE: usize = 256;
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Notifier {
     instances: BTreeMap<(Subject, String), Scripts>,
     pipes: Vec<Pipe>,
-    default: Option<User>,
+    terms: Terms,
     queues: BTreeMap<(Subject, String), Queue>,
 }
 
@@ -44,15 +44,15 @@ struct Scripts {
 impl Notifier {
     /// Makes the pipes that are not there, and starts what reads them.
     pub(super) fn new(config: &Config) -> Notifier {
-        let mut notifier =
-            Notifier { instances: BTreeMap::new(), pipes: Vec::new(), default: None, queues: BTreeMap::new() };
+        let (instances, queues) = (BTreeMap::new(), BTreeMap::new());
+        let mut notifier = Notifier { instances, pipes: Vec::new(), terms: Terms::default(), queues };
         notifier.configure(config);
         notifier
     }
 
     /// What is told from now on. Pipes that stay are not opened again.
     pub(super) fn configure(&mut self, config: &Config) {
-        self.default.clone_from(&config.global.script_user);
+        self.terms = Terms::of(&config.global);
         let of =
             |subject, name: &String, notify: &Notify| ((subject, name.clone()), Scripts { notify: notify.clone() });
         let instances = config.instances.iter().map(|i| of(Subject::Instance, &i.name, &i.notify));
@@ -70,7 +70,7 @@ impl Notifier {
             if self.pipes.iter().any(|pipe| pipe.fifo == *fifo) {
                 continue;
             }
-            match Pipe::open(fifo, self.default.as_ref()) {
+            match Pipe::open(fifo, &self.terms) {
                 Ok(pipe) => self.pipes.push(pipe),
                 Err(why) => warn!("notify_fifo {}: {why}", fifo.path),
             }
@@ -90,7 +90,7 @@ impl Notifier {
         }
         let Some(notify) = scripts else { return };
         let mut programs = Vec::new();
-        let mut find = |command: &Command, more: &[&str]| match Program::find(command, self.default.as_ref()) {
+        let mut find = |command: &Command, more: &[&str]| match Program::find(command, &self.terms) {
             Ok(program) => programs.push(program.with(more)),
             Err(why) => warn!("{kind} {name}: the notify script for {state} does not run: {why}"),
         };
@@ -183,8 +183,9 @@ struct Pipe {
 }
 
 impl Pipe {
-    fn open(fifo: &Fifo, default: Option<&User>) -> Result<Pipe, String> {
+    fn open(fifo: &Fifo, terms: &Terms) -> Result<Pipe, String> {
         let path = Path::new(&fifo.path);
+        let owner = terms.who(fifo.owner.as_ref())?;
         let made = match mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
             Ok(()) => true,
             Err(rustix::io::Errno::EXIST) => false,
@@ -197,9 +198,13 @@ impl Pipe {
         if !file.metadata().is_ok_and(|m| m.file_type().is_fifo()) {
             return Err("it is no named pipe".to_owned());
         }
+        // Who reads it may be somebody else than root.
+        if let (true, Some((user, group))) = (made, owner) {
+            std::os::unix::fs::fchown(&file, Some(user), Some(group)).map_err(|e| format!("its owner: {e}"))?;
+        }
         let reader = match &fifo.script {
             Some(command) => Some(
-                Program::find(command, default)
+                Program::find(command, terms)
                     .and_then(|program| program.with(&[&fifo.path]).start().map_err(|e| e.to_string()))
                     .map_err(|why| format!("its script does not run: {why}"))?,
             ),
@@ -232,8 +237,9 @@ impl Drop for Pipe {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::os::unix::fs::MetadataExt;
 
-    use baton_config::keepalived::model::At;
+    use baton_config::keepalived::model::{At, User};
 
     use super::*;
 
@@ -262,12 +268,17 @@ mod tests {
             tracking_weight: false,
             notify,
         };
-        let fifo = Fifo { path: pipe.display().to_string(), owner: None, script: None };
+        // Only root can give a file away.
+        let root = rustix::process::geteuid().is_root();
+        let owner = root.then(|| User { name: "65534".to_owned(), group: Some("65533".to_owned()) });
+        let fifo = Fifo { path: pipe.display().to_string(), owner, script: None };
         let mut config = Config { groups: vec![group], ..Config::default() };
         config.global.notify_fifo = Some(fifo);
         let mut notifier = Notifier::new(&config);
-        notifier.default = None;
+        notifier.terms = Terms::default();
         let mut reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).expect("the pipe is there");
+        let found = reader.metadata().expect("it is open");
+        assert!(!root || (found.uid(), found.gid()) == (65534, 65533), "whose the file says it is");
         notifier.tell(Subject::Group, "G", Notice::Master, 0);
         notifier.tell(Subject::Group, "G", Notice::Backup, 0);
         notifier.tell(Subject::Group, "G", Notice::MasterPriority, 9);

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use baton_config::keepalived::model::{Command, User};
+use baton_config::keepalived::model::{Command, Global, User};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Child;
+
+use super::facts;
 
 /// Where programs are looked for when the environment does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,6 +26,26 @@ pub(super) struct Program {
     args: Vec<String>,
     /// `None`: as whom this process runs.
     who: Option<(u32, u32)>,
+}
+
+/// What the file says about all programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// As whom they run where they do not say it.
+    user: Option<User>,
+    /// `enable_script_security`: nothing runs as root that others could change.
+    secure: bool,
+}
+
+impl Terms {
+    pub(super) fn of(global: &Global) -> Terms {
+        Terms { user: global.script_user.clone(), secure: global.script_security }
+    }
+
+    /// User and group by number; `None`: as whom this process runs.
+    pub(super) fn who(&self, user: Option<&User>) -> Result<Option<(u32, u32)>, String> {
+        who(user.or(self.user.as_ref()))
+    }
 }
 
 /// How a program ended.
@@ -43,11 +65,15 @@ impl Program {
     /// Looks a command up. What is no program is for a shell.
     ///
     /// # Errors
-    /// What is missing: the user, or the program itself where no shell can take its place.
-    pub(super) fn find(command: &Command, default: Option<&User>) -> Result<Program, String> {
-        let who = who(command.user.as_ref().or(default))?;
+    /// What is missing: the user, or the program itself where no shell can take its place; or what is not safe about it.
+    pub(super) fn find(command: &Command, terms: &Terms) -> Result<Program, String> {
+        let who = terms.who(command.user.as_ref())?;
         let Some((first, args)) = command.args.split_first() else { return Err("no program is named".to_owned()) };
         if let Some(program) = look_up(first) {
+            let root = who.map_or_else(|| rustix::process::geteuid().is_root(), |(user, _)| user == 0);
+            if terms.secure && root && facts::insecure(&program) {
+                return Err(format!("{first} is not run as root: others could change it (enable_script_security)"));
+            }
             return Ok(Program { program, args: args.to_vec(), who });
         }
         if first.starts_with('/') {
@@ -173,7 +199,7 @@ mod tests {
     }
 
     fn found(text: &str) -> Program {
-        let mut program = Program::find(&command(text), None).expect("it is there");
+        let mut program = Program::find(&command(text), &Terms::default()).expect("it is there");
         // As ourselves, whoever runs the tests.
         program.who = None;
         program
@@ -190,13 +216,35 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let missing = Program::find(&command("/nowhere/check.sh 1"), None).expect_err("not there");
+        let terms = Terms::default();
+        let missing = Program::find(&command("/nowhere/check.sh 1"), &terms).expect_err("not there");
         assert_eq!(missing, "/nowhere/check.sh is not there");
-        let missing = Program::find(&command("/etc/passwd"), None).expect_err("no program");
+        let missing = Program::find(&command("/etc/passwd"), &terms).expect_err("no program");
         assert_eq!(missing, "/etc/passwd cannot be executed");
         let nobody =
             Command { user: Some(User { name: "no-such-user".to_owned(), group: None }), ..command("/bin/true") };
-        assert_eq!(Program::find(&nobody, None).expect_err("nobody"), "there is no user no-such-user");
+        assert_eq!(Program::find(&nobody, &terms).expect_err("nobody"), "there is no user no-such-user");
+    }
+
+    #[test]
+    fn what_others_could_change_does_not_run_as_root() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("check.sh");
+        fs::write(&path, "#!/bin/sh\n").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("its owner may");
+        let command = command(&path.display().to_string());
+        let found = |secure| Program::find(&command, &Terms { user: None, secure });
+        let default = find(&fs::read_to_string("/etc/passwd").unwrap_or_default(), DEFAULT_USER);
+        let root = rustix::process::geteuid().is_root() && default.is_none();
+        assert_eq!(found(true).is_err(), root, "{:?}", found(true));
+        assert!(found(false).is_ok(), "nobody asked for it");
+        let as_root =
+            Command { user: Some(User { name: "0".to_owned(), group: Some("0".to_owned()) }), ..command.clone() };
+        let why = Program::find(&as_root, &Terms { user: None, secure: true }).expect_err("root would run it");
+        assert!(why.ends_with("others could change it (enable_script_security)"), "{why}");
+        let other =
+            Command { user: Some(User { name: "65534".to_owned(), group: Some("65534".to_owned()) }), ..command };
+        assert!(Program::find(&other, &Terms { user: None, secure: true }).is_ok(), "it would not run as root");
     }
 
     #[test]

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use baton_config::keepalived::model::{Script, User};
+use baton_config::keepalived::model::Script;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::native;
-use super::program::{Ended, Program};
+use super::program::{Ended, Program, Terms};
 
 /// What is answered in this process costs little, so it is looked at so often at least.
 const NATIVE: Duration = Duration::from_millis(250);
@@ -30,7 +30,7 @@ pub(super) struct Ran {
 
 /// The running scripts.
 pub(super) struct Scripts {
-    running: BTreeMap<String, (Script, Option<User>, JoinHandle<()>)>,
+    running: BTreeMap<String, (Script, Terms, JoinHandle<()>)>,
     told: mpsc::Sender<Ran>,
 }
 
@@ -42,10 +42,8 @@ impl Scripts {
     }
 
     /// Starts what is new, ends what is gone. What did not change goes on with what it knows.
-    pub(super) fn configure(&mut self, scripts: &[Script], default: Option<&User>) {
-        let same = |(script, user, _): &(Script, Option<User>, JoinHandle<()>)| {
-            scripts.contains(script) && user.as_ref() == default
-        };
+    pub(super) fn configure(&mut self, scripts: &[Script], terms: &Terms) {
+        let same = |(script, before, _): &(Script, Terms, JoinHandle<()>)| scripts.contains(script) && before == terms;
         self.running.retain(|_, running| {
             let stays = same(running);
             if !stays {
@@ -57,8 +55,8 @@ impl Scripts {
             if self.running.contains_key(&script.name) {
                 continue;
             }
-            let task = tokio::spawn(watch(script.clone(), default.cloned(), self.told.clone()));
-            self.running.insert(script.name.clone(), (script.clone(), default.cloned(), task));
+            let task = tokio::spawn(watch(script.clone(), terms.clone(), self.told.clone()));
+            self.running.insert(script.name.clone(), (script.clone(), terms.clone(), task));
         }
     }
 }
@@ -71,7 +69,7 @@ impl Drop for Scripts {
     }
 }
 
-async fn watch(script: Script, default: Option<User>, told: mpsc::Sender<Ran>) {
+async fn watch(script: Script, terms: Terms, told: mpsc::Sender<Ran>) {
     let every = match &script.native {
         Some(native) => {
             info!("VRRP_Script({}) is answered without running it: {}", script.name, native::describe(native));
@@ -84,7 +82,7 @@ async fn watch(script: Script, default: Option<User>, told: mpsc::Sender<Ran>) {
     let mut last = None;
     loop {
         ticks.tick().await;
-        let result = check(&script, default.as_ref()).await;
+        let result = check(&script, &terms).await;
         if result != last.clone().unwrap_or(Ok(()))
             && let Err(why) = &result
         {
@@ -97,7 +95,7 @@ async fn watch(script: Script, default: Option<User>, told: mpsc::Sender<Ran>) {
     }
 }
 
-async fn check(script: &Script, default: Option<&User>) -> Result<(), String> {
+async fn check(script: &Script, terms: &Terms) -> Result<(), String> {
     if let Some(native) = &script.native {
         return match tokio::time::timeout(script.timeout, native::ask(native)).await {
             Ok(result) => result,
@@ -105,7 +103,7 @@ async fn check(script: &Script, default: Option<&User>) -> Result<(), String> {
         };
     }
     // Looked up each time: it may come later.
-    match Program::find(&script.command, default)?.run(script.timeout).await {
+    match Program::find(&script.command, terms)?.run(script.timeout).await {
         Ended::Code(0) => Ok(()),
         Ended::Code(code) => Err(format!("exited with status {code}")),
         Ended::Signal => Err("ended by a signal".to_owned()),
