@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use baton_config::keepalived::model::{Config, Parameters, Process, TrackFile};
 use baton_core::vrrp::{Event, Found};
+use rustix::fs::OFlags;
 
 use super::assemble::{Kind, tracker};
 
@@ -15,7 +18,7 @@ pub(super) const FILES: Duration = Duration::from_millis(250);
 /// How often processes are looked at: one pass over `/proc`, whatever the number of trackers.
 pub(super) const PROCESSES: Duration = Duration::from_secs(1);
 /// The longest file that holds a number.
-const NUMBER: usize = 256;
+const NUMBER: u64 = 256;
 
 /// What was found the last time.
 #[derive(Debug, Default)]
@@ -91,8 +94,14 @@ impl Trackers {
 
 /// As keepalived reads it: a number at the beginning; anything else, and no file, is 0.
 fn number(path: &str) -> i32 {
-    let text = fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text[..text.len().min(NUMBER)]).into_owned();
+    // Whatever the path has become: it is not waited for, and not read to its end.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let mut text = Vec::new();
+    if let Ok(file) = fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        // What cannot be read is as good as empty.
+        let _ = file.take(NUMBER).read_to_end(&mut text);
+    }
+    let text = String::from_utf8_lossy(&text).into_owned();
     let text = text.trim_start();
     let sign = usize::from(text.starts_with(['-', '+']));
     let digits = text[sign..].bytes().take_while(u8::is_ascii_digit).count();
@@ -160,5 +169,10 @@ mod tests {
             assert_eq!(number(&path), expected, "{text:?}");
         }
         assert_eq!(number("/nowhere/at/all"), 0);
+        assert_eq!(number("/dev/zero"), 0, "it has no end");
+        let pipe = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+        assert_eq!(number(&pipe.display().to_string()), 0, "nobody writes");
     }
 }
