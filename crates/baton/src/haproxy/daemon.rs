@@ -90,7 +90,8 @@ impl Daemon {
     /// What cannot be listened on, or threads that cannot be had.
     pub async fn start(options: Options, config: Config) -> Result<Daemon, String> {
         let workers = config.global.nbthread.map_or_else(cores, |n| usize::try_from(n).unwrap_or(1));
-        let most = config.global.maxconn.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+        let most = options.connections.or(config.global.maxconn);
+        let most = most.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
         let mut proxy = Proxy::start_with(workers, most).map_err(|e| format!("the workers: {e}"))?;
         let passive = proxy.passive().ok_or("the data path gives it once")?;
         let (questions, asked) = mpsc::channel(ASKS);

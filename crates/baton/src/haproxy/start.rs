@@ -49,6 +49,21 @@ pub struct Options {
     pub at_once: bool,
     /// `-v` once or twice.
     pub version: u8,
+    /// `-n`: most connections, whatever the file says.
+    pub connections: Option<u64>,
+    /// `-L`
+    pub local_peer: Option<String>,
+    /// What was asked for and has no effect.
+    pub moot: Vec<String>,
+}
+
+impl Options {
+    /// An option with a value that changes nothing, for this reason.
+    fn moot(&mut self, words: &mut dyn Iterator<Item = String>, flag: &str, why: &str) -> Result<(), String> {
+        words.next().ok_or(format!("{flag} needs a value"))?;
+        self.moot.push(format!("warning: {flag} has no effect: {why}"));
+        Ok(())
+    }
 }
 
 /// Takes the command line apart.
@@ -66,8 +81,20 @@ pub fn parse(args: &[OsString]) -> Result<Options, String> {
             "-f" => options.files.push(value(&mut words, "-f")?.into()),
             "-C" => options.directory = Some(value(&mut words, "-C")?.into()),
             "-p" => options.pidfile = Some(value(&mut words, "-p")?.into()),
-            // Limits follow the descriptors; the name is for peers, and memory is not given out in advance.
-            "-n" | "-N" | "-L" | "-m" | "-x" => drop(value(&mut words, &word)?),
+            "-n" => {
+                let most = value(&mut words, "-n")?;
+                // 0 is "as the file says".
+                options.connections = most
+                    .parse()
+                    .map(|most| Some(most).filter(|most| *most > 0))
+                    .map_err(|_| format!("-n {most}: not a number of connections"))?;
+            }
+            "-L" => options.local_peer = Some(value(&mut words, "-L")?),
+            "-N" => options.moot(&mut words, "-N", "`maxconn` of a frontend limits it")?,
+            "-m" => options.moot(&mut words, "-m", "memory is limited by who starts this process")?,
+            "-S" => options.moot(&mut words, "-S", "there is no master process; a `stats socket` takes commands")?,
+            // Sockets of a predecessor: they stay in the process that reads its files again.
+            "-x" => drop(value(&mut words, "-x")?),
             "-c" => options.check = true,
             "-V" | "-d" => options.verbose = true,
             "-q" => options.quiet = true,
@@ -82,13 +109,13 @@ pub fn parse(args: &[OsString]) -> Result<Options, String> {
             word if word.starts_with("-dM") => {}
             "-sf" | "-st" => {
                 options.at_once = word == "-st";
-                while let Some(pid) = words.peek().and_then(|word| word.parse().ok()) {
+                // A negative number would name a group of processes, or all.
+                while let Some(pid) = words.peek().and_then(|word| word.parse().ok()).filter(|pid| *pid > 0) {
                     options.predecessors.push(pid);
                     words.next();
                 }
             }
             "--" => options.files.extend(words.by_ref().map(PathBuf::from)),
-            "-S" => return Err("-S: there is no master process; a `stats socket` takes commands".to_owned()),
             "-cc" => return Err("-cc: conditions are not evaluated on the command line".to_owned()),
             _ => return Err(format!("unknown option `{word}`")),
         }
@@ -119,8 +146,9 @@ pub fn main(args: &[OsString]) -> ExitCode {
     }
     let (config, said) = read(&options);
     let quiet = options.quiet && config.is_some();
-    if !said.is_empty() && !quiet {
-        complain(said.trim_end());
+    let said_all = options.moot.iter().map(String::as_str).chain(said.lines()).collect::<Vec<_>>().join("\n");
+    if !said_all.is_empty() && !quiet {
+        complain(&said_all);
     }
     let Some(config) = config else { return ExitCode::from(FAILED) };
     if options.check {
@@ -163,7 +191,7 @@ pub fn read(options: &Options) -> (Option<Config>, String) {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let load = |path: &str| std::fs::read_to_string(path).map_err(|e| e.to_string());
-    let host = super::host_name();
+    let host = options.local_peer.clone().unwrap_or_else(super::host_name);
     let outside = haproxy::Outside { environment: &environment, load: &load, local_peer: &host };
     let loaded = haproxy::read(&files, &outside);
     let mut findings: Vec<Finding> = loaded.findings.into_iter().filter(|f| f.class != Class::Lint).collect();
@@ -299,6 +327,13 @@ mod tests {
         check("haproxy", "no configuration: -f FILE");
         check("haproxy -f", "-f needs a value");
         check("haproxy -f a -y", "unknown option `-y`");
+        check("haproxy -f a -sf 12 -1", "unknown option `-1`");
+        check("haproxy -f a -st 0", "unknown option `0`");
         assert_eq!(parse(&words("haproxy -vv")).unwrap().version, 2);
+        let options = parse(&words("haproxy -Ws -f a -n 500 -L me -S /run/master.sock -x s -m 100")).unwrap();
+        assert_eq!((options.connections, options.local_peer.as_deref()), (Some(500), Some("me")));
+        let moot = ["-S has no effect: there is no master process", "-m has no effect: memory is limited"];
+        assert!(options.moot.iter().zip(moot).all(|(said, wanted)| said.contains(wanted)), "{:?}", options.moot);
+        check("haproxy -f a -n many", "-n many: not a number of connections");
     }
 }
