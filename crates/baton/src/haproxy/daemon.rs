@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use baton_config::haproxy::Config;
-use baton_config::haproxy::model::{Backend, LogTarget};
 use baton_core::Time;
 use baton_net::clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::lower::{Lowered, lower, targets};
+use super::lower::{Lowered, lower};
 use super::notes;
 use super::rates::Rates;
 use super::servers::{Admin, News, Servers};
@@ -230,13 +229,8 @@ impl Daemon {
         } else {
             warn!(event = "server", "{text}");
         }
-        let logs: &[LogTarget] = self.backend(id).map_or(&[], |b| &b.logs);
-        let targets = targets(&self.config, logs);
-        self.logs.write(&targets, level, &self.config.global.log_tag, text);
-    }
-
-    fn backend(&self, id: &BackendId) -> Option<&Backend> {
-        self.config.backends.iter().find(|b| b.name == id.balancer)
+        let targets = self.lowered.logs.get(&id.balancer).map_or(&[][..], Vec::as_slice);
+        self.logs.write(targets, level, &self.config.global.log_tag, text);
     }
 
     fn answer(&mut self, ask: Ask) {

@@ -1,5 +1,6 @@
 //! From what the file says to what the data path and the checks do.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use baton_config::haproxy::model::{
 use baton_core::health::Pace;
 use baton_core::pool::{self, Algorithm, Dealings, Front, Guard, Logging, Pool, ProxyHeader, Switch};
 use baton_core::settings::BalancerKind;
+use tracing::warn;
 
 use super::lines::{self, Lines};
 use super::{host_name, syslog};
@@ -27,34 +29,54 @@ pub struct Lowered {
     pub fronts: Vec<Fronted>,
     /// All pools.
     pub pools: Vec<Pool>,
+    /// Where backends log, by name.
+    pub logs: BTreeMap<String, Vec<syslog::Target>>,
 }
 
 /// Makes it. What cannot be expressed has been refused before ([`super::refuse`]).
 #[must_use]
 pub fn lower(config: &Config) -> Lowered {
+    let mut hosts = Hosts::default();
     let tcp = config.frontends.iter().filter(|f| f.mode == Mode::Tcp);
     Lowered {
-        fronts: tcp.map(|f| Fronted { front: front(config, f), lines: lines(config, f) }).collect(),
+        fronts: tcp.map(|f| Fronted { front: front(config, f), lines: lines(config, f, &mut hosts) }).collect(),
         pools: config.backends.iter().map(pool).collect(),
+        logs: config.backends.iter().map(|b| (b.name.clone(), targets(config, &b.logs, &mut hosts))).collect(),
     }
 }
 
-/// The targets of log lines. A host that cannot be looked up gets none; `-c` has said so.
-#[must_use]
-pub fn targets(config: &Config, logs: &[LogTarget]) -> Vec<syslog::Target> {
+/// Hosts that take log lines: each is looked up once, since that waits for the resolver.
+#[derive(Debug, Default)]
+struct Hosts(BTreeMap<(String, u16), Option<SocketAddr>>);
+
+impl Hosts {
+    fn find(&mut self, host: &str, port: u16) -> Option<SocketAddr> {
+        let look_up = || {
+            let found = (host, port).to_socket_addrs().ok().and_then(|mut found| found.next());
+            if found.is_none() {
+                warn!(event = "log", "{host}, where lines of the log go, is not known: it gets none until a reload");
+            }
+            found
+        };
+        *self.0.entry((host.to_owned(), port)).or_insert_with(look_up)
+    }
+}
+
+/// The targets of log lines.
+fn targets(config: &Config, logs: &[LogTarget], hosts: &mut Hosts) -> Vec<syslog::Target> {
     let host = match config.global.log_send_hostname.as_deref() {
         None => None,
         Some("") => Some(host_name()),
         Some(name) => Some(name.to_owned()),
     };
-    let address = |to: &LogTo| match to {
-        LogTo::Udp { host, port } => (host.as_str(), *port).to_socket_addrs().ok()?.next(),
+    let mut address = |to: &LogTo| match to {
+        LogTo::Udp { host, port } => hosts.find(host, *port),
         _ => None,
     };
     logs.iter().filter_map(|log| syslog::Target::new(log, address(&log.to), host.clone())).collect()
 }
 
-fn lines(config: &Config, front: &Frontend) -> Option<Arc<Lines>> {
+fn lines(config: &Config, front: &Frontend, hosts: &mut Hosts) -> Option<Arc<Lines>> {
     let format = lines::format(&front.log_format);
     if front.logs.is_empty() || format.parts.is_empty() {
         return None;
@@ -62,7 +84,7 @@ fn lines(config: &Config, front: &Frontend) -> Option<Arc<Lines>> {
     Some(Arc::new(Lines {
         local: lines::has_local(&format),
         format,
-        targets: targets(config, &front.logs),
+        targets: targets(config, &front.logs, hosts),
         tag: front.log_tag.clone().unwrap_or_else(|| config.global.log_tag.clone()),
         errors_apart: front.log_separate_errors,
     }))
