@@ -271,6 +271,9 @@ impl Daemon {
     /// Reads the files again and does what is different. Files that are refused change nothing.
     async fn reload(&mut self, signal: &str) {
         let (config, said) = read(&self.options);
+        if self.leaving.is_some() {
+            return warn!(event = "reload", "{signal}: not read again, since this process is about to end");
+        }
         for line in said.lines() {
             warn!("{line}");
         }
