@@ -7,7 +7,7 @@ use baton_config::haproxy::{self, Class, File, Outside};
 
 use super::load;
 use super::output::complain;
-use crate::haproxy::refuse;
+use crate::haproxy::{moot, refuse};
 
 /// Words that sections of haproxy.cfg begin with.
 const SECTIONS: &[&str] = &["global", "defaults", "frontend", "backend", "listen", "resolvers", "peers", "userlist"];
@@ -29,7 +29,9 @@ pub(super) fn run(path: &str, text: &str, fix: bool, lines: &mut String) -> bool
     let file = File { path: path.to_owned(), text: text.to_owned() };
     let loaded = haproxy::read(std::slice::from_ref(&file), &outside);
     let unserved = loaded.config.as_ref().map(refuse::findings).unwrap_or_default();
-    let all = loaded.findings.iter().chain(&unserved);
+    let moot = loaded.config.as_ref().map(moot::findings).unwrap_or_default();
+    let said = || loaded.findings.iter().chain(&moot);
+    let all = said().chain(&unserved);
     complain(&load::text(&all.map(|finding| finding.message.clone()).collect::<Vec<_>>()));
     let refused = unserved.iter().any(|finding| finding.class <= Class::Refused);
     let Some(config) = loaded.config.as_ref().filter(|_| !refused) else {
@@ -37,7 +39,7 @@ pub(super) fn run(path: &str, text: &str, fix: bool, lines: &mut String) -> bool
         complain(&format!("baton: {path}: refused: {why}"));
         return false;
     };
-    let count = |class| loaded.findings.iter().filter(|finding| finding.class == class).count();
+    let count = |class| said().filter(|finding| finding.class == class).count();
     lines.push_str(&format!(
         "{path}: can be started: {} frontends, {} backends, {} servers, {} warnings, {} pieces of advice\n",
         config.frontends.len(),

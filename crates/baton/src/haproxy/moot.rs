@@ -1,7 +1,7 @@
 //! What a file may ask for and what this driver does in another way: said as warnings, so that nothing is passed over
 //! in silence.
 
-use baton_config::haproxy::model::{At, Config, LogTo};
+use baton_config::haproxy::model::{At, Config, InitAddr, LogTo};
 use baton_config::haproxy::{Class, Finding};
 
 use super::refuse;
@@ -32,6 +32,11 @@ const MOOT: &[(&str, &str)] = &[
     ("srvtcpka-cnt", "servers are asked after 30 s of silence, then three times every 5 s"),
     ("srvtcpka-idle", "servers are asked after 30 s of silence, then three times every 5 s"),
     ("srvtcpka-intvl", "servers are asked after 30 s of silence, then three times every 5 s"),
+    ("option abortonclose", "a client that has said all it will say goes on waiting for its server"),
+    ("option socket-stats", "sessions are counted by frontend, not by address"),
+    ("bind transparent", "addresses that this host does not have need no word; traffic for others is not taken"),
+    ("stats show-legends", "the page has none"),
+    ("stats show-modules", "the page has none"),
     ("server resolvers", "names are looked up by the system's resolver, every 10 s"),
 ];
 
@@ -51,6 +56,12 @@ pub fn findings(config: &Config) -> Vec<Finding> {
                 &format!("has no effect: {instead}"),
                 Class::Warning,
             ));
+        }
+    }
+    for server in config.backends.iter().flat_map(|b| &b.servers) {
+        if server.init_addr.iter().any(|from| matches!(from, InitAddr::Ip(_))) {
+            let text = "has no effect: a server whose name is not known is down until it is";
+            findings.push(refuse::finding(config, server.at, "server init-addr", text, Class::Warning));
         }
     }
     let fronts = config.frontends.iter().flat_map(|f| &f.logs);
