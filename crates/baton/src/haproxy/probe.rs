@@ -28,6 +28,8 @@ pub struct Outcome {
 
 /// Most bytes of an answer that are looked at.
 const ANSWER_MAX: usize = 16 * 1024;
+/// Longest text of a status line that is told, as with haproxy.
+const REASON_MAX: usize = 127;
 /// When nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -261,7 +263,9 @@ impl Answer {
         let mut words = line.trim_end().splitn(3, ' ');
         let version = words.next().is_some_and(|word| word.starts_with("HTTP/1."));
         let code = words.next().and_then(|word| word.parse().ok());
-        Some(code.filter(|_| version).map(|code| (code, words.next().unwrap_or_default().to_owned())).ok_or(()))
+        // It goes to logs and pages as it is.
+        let reason = words.next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(REASON_MAX);
+        Some(code.filter(|_| version).map(|code| (code, reason.collect())).ok_or(()))
     }
 
     /// What is compared with texts: the body of an HTTP answer, or everything.
@@ -337,4 +341,21 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
 fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_of_its_status_is_told_within_bounds() {
+        let answer = |text: &str| Answer { bytes: text.as_bytes().to_vec(), over: false, http: true }.status();
+        assert_eq!(answer("HTTP/1.1 200 OK\r\n"), Some(Ok((200, "OK".to_owned()))));
+        assert_eq!(answer("HTTP/1.1 204\r\n"), Some(Ok((204, String::new()))));
+        assert_eq!(answer("HTTP/1.1 500 a\u{1b}[31mb\0\rc\n"), Some(Ok((500, "a[31mbc".to_owned()))));
+        let long = answer(&format!("HTTP/1.1 500 {}\n", "é".repeat(5000)));
+        assert_eq!(long, Some(Ok((500, "é".repeat(127)))));
+        assert_eq!((answer("HTTP/1.1 abc\n"), answer("SSH-2.0-x\n")), (Some(Err(())), Some(Err(()))));
+        assert_eq!(answer("HTTP/1.1 20"), None);
+    }
 }
