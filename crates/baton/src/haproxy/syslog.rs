@@ -3,6 +3,7 @@
 //! Nothing waits for a log: a line that cannot be taken at once is lost, and counted.
 
 use std::fmt::Write as _;
+use std::io::IoSlice;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,6 +11,7 @@ use std::time::SystemTime;
 
 use baton_config::haproxy::model::{LogFraming, LogTarget, LogTo};
 use rustix::fd::BorrowedFd;
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::calendar::Moment;
 
@@ -159,9 +161,15 @@ impl Sockets {
     }
 }
 
-/// One system call for a line, so that lines of several threads do not mix.
+/// One system call for a line, so that lines of several threads do not mix. A pipe that nobody empties is not waited for;
+/// files and terminals, which know no such thing, take what they get.
 fn print(fd: BorrowedFd<'_>, line: &[u8]) -> bool {
-    rustix::io::write(fd, line).is_ok_and(|n| n == line.len())
+    let at_once = pwritev2(fd, &[IoSlice::new(line)], u64::MAX, ReadWriteFlags::NOWAIT);
+    let written = match at_once {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => rustix::io::write(fd, line),
+        other => other,
+    };
+    written.is_ok_and(|n| n == line.len())
 }
 
 #[cfg(test)]
@@ -183,6 +191,25 @@ mod tests {
             at: At::default(),
         };
         Target::new(&settings, None, None).unwrap()
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_empties_is_not_waited_for() {
+        use std::io::Read;
+        use std::os::fd::AsFd;
+
+        let (mut out, into) = std::io::pipe().unwrap();
+        let line = [b'x'; 1024];
+        let written = (0..1000).take_while(|_| print(into.as_fd(), &line)).count();
+        assert!((1..1000).contains(&written), "{written}");
+        // It is emptied again, so lines arrive again.
+        out.read_exact(&mut vec![0; written * line.len()]).unwrap();
+        assert!(print(into.as_fd(), b"a line\n"));
+        let mut read = [0; 7];
+        out.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"a line\n");
+        let file = tempfile::tempfile().unwrap();
+        assert!(print(file.as_fd(), b"a line\n"), "files are written to as well");
     }
 
     #[test]
