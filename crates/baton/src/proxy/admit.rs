@@ -46,9 +46,7 @@ impl Conn {
     /// The first step of a session.
     pub(super) fn start(&mut self, with: &mut Context<'_>) -> Verdict {
         let Some(session) = &mut self.session else { return Verdict::Reset };
-        let settings = &session.plan.settings;
-        let wait = if session.plan.reads { Some(settings.inspect.unwrap_or_default()) } else { settings.client };
-        session.until = Session::after(with.now, wait);
+        session.wait_for_first(with.now);
         if self.to_backend.begin(&mut self.client, with.lent).is_err() {
             return self.client_left();
         }
@@ -73,6 +71,7 @@ impl Conn {
                 proxy::Parsed::Header(ends, length) => {
                     self.to_backend.replace_front(length, &[]);
                     session.header_due = false;
+                    session.wait_for_first(with.now);
                     if let Some(ends) = ends {
                         (session.source, session.destination) = (ends.source, Some(ends.destination));
                     }

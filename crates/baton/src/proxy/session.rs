@@ -94,6 +94,14 @@ impl Session {
         }
     }
 
+    /// How long the first bytes are waited for: those that rules look at come after the PROXY protocol's header.
+    pub(super) fn wait_for_first(&mut self, now: Tick) {
+        let settings = &self.plan.settings;
+        let inspects = self.plan.reads && !self.header_due;
+        let wait = if inspects { Some(settings.inspect.unwrap_or_default()) } else { settings.client };
+        self.until = Session::after(now, wait);
+    }
+
     pub(super) fn source_ip(&self) -> IpAddr {
         self.source.ip().to_canonical()
     }
