@@ -345,6 +345,24 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn what_changes_nothing_is_not_published() {
+        let mut proxy = Proxy::start(1).unwrap();
+        proxy.apply(&[settings(BalancerKind::Tcp)]);
+        let before = proxy.groups[0].route.snapshot.load_full();
+        let id = proxy.groups[0].members[0].target.id.clone();
+        proxy.set_connections_max(&id, 0);
+        proxy.set_address(&id, Some(Ipv4Addr::LOCALHOST.into()));
+        proxy.set_weight(&id, 1);
+        proxy.set_up(&id, true);
+        assert!(
+            Arc::ptr_eq(&before, &proxy.groups[0].route.snapshot.load_full()),
+            "who waits would look again each time"
+        );
+        proxy.set_connections_max(&id, 5);
+        assert!(!Arc::ptr_eq(&before, &proxy.groups[0].route.snapshot.load_full()));
+    }
+
     fn a_worker_that_died_is_replaced_and_listens_again() {
         let mut proxy = Proxy::start(2).unwrap();
         let address = proxy.apply(&[settings(BalancerKind::Tcp)])[0].address;

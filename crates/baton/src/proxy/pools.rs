@@ -124,15 +124,20 @@ impl Proxy {
     /// The most connections of a backend from now on; 0: any number.
     pub fn set_connections_max(&mut self, id: &BackendId, most: u32) {
         let Some((group, at)) = self.find(id) else { return };
-        group.members[at].settings.connections_max = most;
-        group.publish();
+        if group.members[at].settings.connections_max != most {
+            group.members[at].settings.connections_max = most;
+            group.publish();
+        }
     }
 
     /// The name of a backend leads there now (`None`: nowhere). Connections go on.
     pub fn set_address(&mut self, id: &BackendId, address: Option<IpAddr>) {
         let Some((group, at)) = self.find(id) else { return };
-        group.members[at].address = address.map(|ip| SocketAddr::new(ip, id.port));
-        group.publish();
+        let address = address.map(|ip| SocketAddr::new(ip, id.port));
+        if group.members[at].address != address {
+            group.members[at].address = address;
+            group.publish();
+        }
     }
 
     fn find(&mut self, id: &BackendId) -> Option<(&mut Group, usize)> {
