@@ -302,6 +302,7 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::time::Instant;
 
+    use baton_core::pool::{Front, Listen, Logging};
     use baton_core::settings::Backend;
 
     use super::*;
@@ -345,7 +346,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn what_changes_nothing_is_not_published() {
         let mut proxy = Proxy::start(1).unwrap();
         proxy.apply(&[settings(BalancerKind::Tcp)]);
@@ -363,6 +363,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&before, &proxy.groups[0].route.snapshot.load_full()));
     }
 
+    #[test]
     fn a_worker_that_died_is_replaced_and_listens_again() {
         let mut proxy = Proxy::start(2).unwrap();
         let address = proxy.apply(&[settings(BalancerKind::Tcp)])[0].address;
@@ -378,6 +379,47 @@ mod tests {
             assert_eq!(proxy.snapshot().workers, 2);
             assert!((0..8).all(|_| served(address)));
         }
+    }
+
+    #[test]
+    fn sessions_of_a_worker_that_died_are_not_counted_any_more() {
+        let plain = settings(BalancerKind::Tcp);
+        let mut pool = Pool::from(&plain);
+        pool.servers[0].connections_max = 1;
+        let front = Front {
+            name: "f".to_owned(),
+            kind: BalancerKind::Tcp,
+            listen: vec![Listen { address: any(), name: String::new(), proxy_header: false }],
+            pool: Some(pool.name.clone()),
+            switches: Vec::new(),
+            guards: Vec::new(),
+            connections_max: 0,
+            client: None,
+            client_fin: None,
+            inspect: None,
+            keep_alive: false,
+            log: Logging::default(),
+        };
+        let mut proxy = Proxy::start(1).unwrap();
+        let address = proxy.arrange(&[Fronted { front, lines: None }], &[pool])[0].address;
+        // One is served, one waits for the only place.
+        let open: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let counts = |proxy: &Proxy| {
+            let view = proxy.snapshot();
+            (
+                view.fronts[0].sessions[1],
+                view.pools[0].sessions[1],
+                view.pools[0].queued[0],
+                view.backends[0].counts.served,
+            )
+        };
+        eventually(|| counts(&proxy) == (2, 2, 1, 1));
+        proxy.mailboxes[0].post(Command::Stop);
+        eventually(|| proxy.threads[0].is_finished());
+        assert!(matches!(&proxy.revive()[..], [(_, Ok(()))]));
+        assert_eq!(counts(&proxy), (0, 0, 0, 0));
+        drop(open);
+        assert!(served(address));
     }
 
     #[test]

@@ -54,7 +54,8 @@ impl Proxy {
             let (number, entry) = (open.number, open.entry.clone());
             mailbox.post(Command::Listen { number, fd, address: open.bound, entry });
         }
-        self.mailboxes[number] = mailbox;
+        let former = std::mem::replace(&mut self.mailboxes[number], mailbox);
+        self.groups.iter().for_each(|group| group.route.desert(&former));
         // It has said why it died.
         let _ = std::mem::replace(&mut self.threads[number], thread).join();
         Ok(())

@@ -206,6 +206,15 @@ impl Route {
         self.waiting.store(waiters.len(), SeqCst);
     }
 
+    /// A worker has died: its connections do not wait any more, and what it may have been told of is somebody else's.
+    pub(super) fn desert(&self, mailbox: &Arc<Mailbox>) {
+        let mut waiters = self.waiters.lock().expect("nobody panics while holding it");
+        waiters.retain(|waiter| !Arc::ptr_eq(&waiter.mailbox, mailbox));
+        self.waiting.store(waiters.len(), SeqCst);
+        drop(waiters);
+        self.wake_all();
+    }
+
     /// The snapshot has changed: who waits looks again.
     pub(super) fn wake_all(&self) {
         if self.waiting.load(SeqCst) > 0 {

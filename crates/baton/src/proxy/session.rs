@@ -192,15 +192,16 @@ impl Session {
                 _ => {}
             }
         }
-        if self.in_pool
-            && let Some(route) = &self.route
-        {
-            route.open.fetch_sub(1, Relaxed);
-        }
+        self.leave_pool();
         let left = self.choice.as_ref().zip(self.route.as_ref()).map_or(0, |(c, route)| route.leave(&c.target));
         self.log(with, false, left);
         self.choice = None;
-        self.face.open.fetch_sub(1, Relaxed);
+    }
+
+    fn leave_pool(&mut self) {
+        if let Some(route) = self.route.as_ref().filter(|_| std::mem::take(&mut self.in_pool)) {
+            route.open.fetch_sub(1, Relaxed);
+        }
     }
 
     fn log(&mut self, with: &mut Context<'_>, early: bool, server_open: u64) {
@@ -247,5 +248,14 @@ impl Session {
             redispatched: self.redispatched,
             queued: self.queued,
         }
+    }
+}
+
+/// However it ended, with its worker perhaps: nobody counts it any more.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.leave_pool();
+        self.leave_server();
+        self.face.open.fetch_sub(1, Relaxed);
     }
 }
