@@ -86,12 +86,8 @@ struct Listener {
 }
 
 pub(super) struct Worker {
-    number: usize,
     epoll: OwnedFd,
-    mailbox: Arc<Mailbox>,
-    limits: Share,
-    reports: Reports,
-    lent: Lent,
+    tools: Tools,
     listeners: Vec<Listener>,
     conns: Slots<Conn>,
     /// Connections that could go on.
@@ -100,13 +96,38 @@ pub(super) struct Worker {
     ages: VecDeque<(Instant, Key, usize)>,
     /// When sessions are to be looked at.
     timers: Timers,
-    /// The beginning of this worker's clock, and how late it was when it last woke up.
+    /// The beginning of this worker's clock.
     origin: Instant,
-    now: Tick,
-    logs: Sockets,
-    line: String,
     starved: Option<Instant>,
     stopping: bool,
+}
+
+/// What the worker lends to the connection that it works on.
+struct Tools {
+    number: usize,
+    mailbox: Arc<Mailbox>,
+    limits: Share,
+    reports: Reports,
+    lent: Lent,
+    logs: Sockets,
+    line: String,
+    /// How late it was when the worker last woke up.
+    now: Tick,
+}
+
+impl Tools {
+    fn context(&mut self) -> Context<'_> {
+        Context {
+            worker: self.number,
+            lent: &mut self.lent,
+            reports: &self.reports,
+            mailbox: &self.mailbox,
+            logs: &mut self.logs,
+            line: &mut self.line,
+            limits: &self.limits,
+            now: self.now,
+        }
+    }
 }
 
 impl Worker {
@@ -119,22 +140,25 @@ impl Worker {
     ) -> io::Result<Worker> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         watch(&epoll, &mailbox.bell, Token::Wake, EventFlags::IN | EventFlags::ET)?;
-        Ok(Worker {
+        let tools = Tools {
             number,
-            epoll,
             mailbox,
             limits: Share::new(limits),
             reports,
             lent: Lent::new(pipes),
+            logs: Sockets::default(),
+            line: String::new(),
+            now: 0,
+        };
+        Ok(Worker {
+            epoll,
+            tools,
             listeners: Vec::new(),
             conns: Slots::new(),
             ready: VecDeque::new(),
             ages: VecDeque::new(),
             timers: Timers::default(),
             origin: Instant::now(),
-            now: 0,
-            logs: Sockets::default(),
-            line: String::new(),
             starved: None,
             stopping: false,
         })
@@ -147,7 +171,7 @@ impl Worker {
             let timeout = self.timeout();
             // The only error there is: interrupted by a signal.
             let count = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()).unwrap_or_default();
-            self.now = self.tick();
+            self.tools.now = self.tick();
             for event in &events[..count] {
                 let (flags, data) = (event.flags, event.data);
                 self.event(Token::unpack(data.u64()), flags);
@@ -197,9 +221,9 @@ impl Worker {
 
     /// What time brings.
     fn clock(&mut self) {
-        if self.timers.next().is_some_and(|at| at <= self.now) {
-            self.now = self.tick();
-            while let Some(key) = self.timers.due(self.now) {
+        if self.timers.next().is_some_and(|at| at <= self.tools.now) {
+            self.tools.now = self.tick();
+            while let Some(key) = self.timers.due(self.tools.now) {
                 if let Some(session) = self.conns.get(key).and_then(|conn| conn.session.as_mut()) {
                     session.armed = None;
                     self.step(key, Conn::timed_out);
@@ -228,19 +252,19 @@ impl Worker {
     /// Accepts what waits, at most `most`. Listeners are level-triggered: what is left over is reported again.
     fn accept(&mut self, at: usize, most: usize) -> usize {
         for taken in 0..most {
-            if !self.limits.enter() {
+            if !self.tools.limits.enter() {
                 self.starve(at);
                 return taken;
             }
             match self.take_one(at) {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.limits.leave();
+                    self.tools.limits.leave();
                     self.starve(at);
                     return taken;
                 }
                 Err(e) => {
-                    self.limits.leave();
+                    self.tools.limits.leave();
                     match e {
                         Errno::AGAIN => {
                             self.feed(at);
@@ -297,7 +321,7 @@ impl Worker {
                 if let Some(source) = source.and_then(|address| SocketAddr::try_from(address).ok()) {
                     self.admit(client, source, &origin, face, *header_due);
                 } else {
-                    self.limits.leave();
+                    self.tools.limits.leave();
                 }
             }
         }
@@ -306,8 +330,8 @@ impl Worker {
 
     fn begin(&mut self, client: OwnedFd, origin: &Rc<Origin>) {
         let Entry::Straight(route) = &origin.entry else { return };
-        let Some(conn) = Conn::begin(client, origin, route, &mut self.context()) else {
-            self.limits.leave();
+        let Some(conn) = Conn::begin(client, origin, route, &mut self.tools.context()) else {
+            self.tools.limits.leave();
             return;
         };
         let key = self.conns.insert(conn);
@@ -322,10 +346,10 @@ impl Worker {
     fn admit(&mut self, client: OwnedFd, source: SocketAddr, origin: &Rc<Origin>, face: &Arc<Face>, header_due: bool) {
         if !face.plan.load().lets_in(source.ip().to_canonical(), origin.address.port()) {
             face.denied_connections.fetch_add(1, Relaxed);
-            self.limits.leave();
+            self.tools.limits.leave();
             return;
         }
-        let conn = Conn::admit(Side::accepted(client), origin, face, header_due, source, self.now);
+        let conn = Conn::admit(Side::accepted(client), origin, face, header_due, source, self.tools.now);
         let key = self.conns.insert(conn);
         let Some(conn) = self.conns.get(key) else { return };
         conn.key = key;
@@ -336,34 +360,11 @@ impl Worker {
         }
     }
 
-    fn context(&mut self) -> Context<'_> {
-        Context {
-            worker: self.number,
-            lent: &mut self.lent,
-            reports: &self.reports,
-            mailbox: &self.mailbox,
-            logs: &mut self.logs,
-            line: &mut self.line,
-            limits: &self.limits,
-            now: self.now,
-        }
-    }
-
     /// Lets a connection do something and draws the consequences.
     fn step(&mut self, key: Key, act: impl FnOnce(&mut Conn, &mut Context<'_>) -> Verdict) {
         let Some(conn) = self.conns.get(key) else { return };
         let is_session = conn.session.is_some();
-        let mut with = Context {
-            worker: self.number,
-            lent: &mut self.lent,
-            reports: &self.reports,
-            mailbox: &self.mailbox,
-            logs: &mut self.logs,
-            line: &mut self.line,
-            limits: &self.limits,
-            now: self.now,
-        };
-        match act(conn, &mut with) {
+        match act(conn, &mut self.tools.context()) {
             Verdict::Keep => {}
             Verdict::Again => {
                 if !std::mem::replace(&mut conn.queued, true) {
@@ -403,13 +404,13 @@ impl Worker {
             if let Some(session) = &conn.session {
                 self.timers.set(key, session.armed, None);
             }
-            conn.end(broken, &mut self.context());
-            self.limits.leave();
+            conn.end(broken, &mut self.tools.context());
+            self.tools.limits.leave();
         }
     }
 
     fn obey(&mut self) {
-        for command in self.mailbox.take() {
+        for command in self.tools.mailbox.take() {
             match command {
                 Command::Listen { number, fd, address, entry } => {
                     let origin = Rc::new(Origin { entry, address });
