@@ -3,12 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::time::Duration;
 
-use super::world::{Balancer, a, b, echo, free_port, server};
+use super::world::{Balancer, a, b, echo, free_port, server, until};
 
+/// One thread: how many are open when a line is written is no matter of chance.
 const BASE: &str = "
 global
+    nbthread 1
     log stdout format raw local0
     stats socket DIR/s level admin
 defaults
@@ -122,7 +123,10 @@ fn the_order_of_servers() {
 
 #[test]
 fn the_client_waits_for_a_server_with_room() {
-    let section = listen(&format!("server e 127.0.0.1:{} maxconn 1", server(echo)));
+    // Long enough for the busiest machine.
+    let times = "timeout queue 20s; timeout client 20s; timeout server 20s";
+    let section = listen(&format!("{times}; server e 127.0.0.1:{} maxconn 1", server(echo)));
+    let waits = |table: &str| table.lines().skip(1).any(|line| line.split(',').nth(2) == Some("1"));
     both(&section, 2, |balancer| {
         let mut first = balancer.connect();
         first.write_all(b"1").unwrap();
@@ -130,11 +134,23 @@ fn the_client_waits_for_a_server_with_room() {
         first.read_exact(&mut byte).unwrap();
         let mut second = balancer.connect();
         second.write_all(b"2").unwrap();
-        std::thread::sleep(Duration::from_millis(100));
+        until("the second one to wait", || waits(&balancer.command("show stat")));
         drop(first);
         second.read_exact(&mut byte).unwrap();
         second.shutdown(Shutdown::Write).unwrap();
         String::from_utf8_lossy(&byte).into_owned()
+    });
+}
+
+#[test]
+fn nobody_waits_for_room_without_end() {
+    let times = "timeout client 20s; timeout server 20s";
+    let section = listen(&format!("{times}; server e 127.0.0.1:{} maxconn 1", server(echo)));
+    both(&section, 1, |balancer| {
+        let mut first = balancer.connect();
+        first.write_all(b"1").unwrap();
+        first.read_exact(&mut [0]).unwrap();
+        balancer.ask(b"2")
     });
 }
 
