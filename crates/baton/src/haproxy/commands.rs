@@ -50,7 +50,8 @@ impl Daemon {
             ["show", "info", ..] => self.show_info(),
             // Of this process's own pages; they tell nobody anything that the others do not.
             ["figures"] => self.figures(),
-            ["page"] => self.page(),
+            ["page", front] => self.page(front),
+            ["csv", front] => stats::csv(&self.rows_of(front)),
             ["show", "version"] => format!("{}\n", crate::VERSION),
             ["show", "backend"] => {
                 self.config.backends.iter().fold("# name\n".to_owned(), |text, b| text + &b.name + "\n")
@@ -118,7 +119,8 @@ impl Daemon {
         let Ok(number) = number.parse::<u32>() else {
             return "Require <weight> or <weight%>.\n".to_owned();
         };
-        let value = if percent { u32::from(server.settings.weight) * number / 100 } else { number };
+        let number = u64::from(number);
+        let value = if percent { u64::from(server.settings.weight) * number / 100 } else { number };
         let Some(value) = u16::try_from(value).ok().filter(|value| *value <= 256) else {
             return if percent {
                 "Relative weight must be positive.\n".to_owned()

@@ -94,6 +94,7 @@ impl Daemon {
         let mut proxy = Proxy::start_with(workers, most).map_err(|e| format!("the workers: {e}"))?;
         let passive = proxy.passive().ok_or("the data path gives it once")?;
         let (questions, asked) = mpsc::channel(ASKS);
+        let sockets = socket::Sockets::new(&config.global);
         let mut daemon = Daemon {
             options,
             config,
@@ -107,7 +108,7 @@ impl Daemon {
             logs: Sockets::default(),
             questions,
             asked,
-            sockets: socket::Sockets::default(),
+            sockets,
             webs: Webs::default(),
             leaving: None,
             serving: watch::Sender::new(true),
@@ -123,7 +124,7 @@ impl Daemon {
         self.listening = self.proxy.arrange(&self.lowered.fronts, &self.lowered.pools);
         self.push();
         let mut failed: Vec<String> = self.listening.iter().filter_map(complaint).collect();
-        failed.extend(self.sockets.apply(&self.config.global.stats_sockets, &self.questions).await);
+        failed.extend(self.sockets.apply(&self.config.global, &self.questions).await);
         let webs = Web::all(&self.config);
         failed.extend(self.webs.apply(webs, &self.questions).await);
         failed
@@ -270,10 +271,10 @@ impl Daemon {
 
     /// Reads the files again and does what is different. Files that are refused change nothing.
     async fn reload(&mut self, signal: &str) {
-        let (config, said) = read(&self.options);
         if self.leaving.is_some() {
             return warn!(event = "reload", "{signal}: not read again, since this process is about to end");
         }
+        let (config, said) = read(&self.options);
         for line in said.lines() {
             warn!("{line}");
         }

@@ -71,9 +71,22 @@ impl Daemon {
         text
     }
 
-    /// The page for people.
+    /// The rows that the page of a frontend may show: `stats scope`.
     #[must_use]
-    pub fn page(&self) -> String {
+    pub fn rows_of(&self, front: &str) -> Vec<Row> {
+        let stats = self.config.frontends.iter().find(|f| f.name == front).and_then(|f| f.stats.as_ref());
+        let scope = stats.map_or(&[][..], |stats| &stats.scope);
+        let mut rows = self.rows();
+        rows.retain(|row| {
+            let name = row.get("pxname");
+            scope.is_empty() || scope.iter().any(|shown| shown == name || shown == "." && name == front)
+        });
+        rows
+    }
+
+    /// The page of a frontend, for people.
+    #[must_use]
+    pub fn page(&self, front: &str) -> String {
         let columns = [
             "svname",
             "status",
@@ -91,11 +104,9 @@ impl Daemon {
             "lastchg",
             "downtime",
         ];
-        let mut text =
-            String::from("<!DOCTYPE html>\n<html><head><title>Statistics Report for HAProxy</title></head><body>\n");
-        let _ = writeln!(text, "<h1>baton {}</h1><p>pid {}</p>", crate::VERSION, std::process::id());
+        let mut text = self.head(front);
         let mut last = String::new();
-        for row in self.rows() {
+        for row in self.rows_of(front) {
             let name = row.get("pxname").to_owned();
             if name != last {
                 if !last.is_empty() {
@@ -114,6 +125,30 @@ impl Daemon {
             text.push_str("</table>\n");
         }
         text.push_str("</body></html>\n");
+        text
+    }
+}
+
+impl Daemon {
+    /// What stands above the tables, as the frontend has it.
+    fn head(&self, front: &str) -> String {
+        let mut text = String::from("<!DOCTYPE html>\n<html><head><title>Statistics Report for HAProxy</title>");
+        let stats = self.config.frontends.iter().find(|f| f.name == front).and_then(|f| f.stats.clone());
+        let stats = stats.unwrap_or_default();
+        if let Some(refresh) = stats.refresh {
+            let _ = write!(text, "<meta http-equiv=\"refresh\" content=\"{}\">", refresh.as_secs().max(1));
+        }
+        let version = if stats.hide_version { String::new() } else { format!(" {}", crate::VERSION) };
+        let node = stats.show_node.map(|node| {
+            let known = self.config.global.node.clone().unwrap_or_else(super::host_name);
+            format!(" on {}", if node.is_empty() { known } else { node })
+        });
+        let said = stats.show_desc.map(|said| {
+            let known = self.config.global.description.clone().unwrap_or_default();
+            format!(": {}", if said.is_empty() { known } else { said })
+        });
+        let (node, said) = (plain(&node.unwrap_or_default()), plain(&said.unwrap_or_default()));
+        let _ = writeln!(text, "</head><body>\n<h1>baton{version}{node}{said}</h1><p>pid {}</p>", std::process::id());
         text
     }
 }

@@ -1,20 +1,17 @@
 //! The runtime socket: lines of commands, each answered by text and an empty line.
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::sync::Arc;
 use std::time::Duration;
 
-use baton_config::haproxy::model::{Bind, Listen};
+use baton_config::haproxy::model::{Bind, Global, Listen};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Longest line of commands.
 const LINE_MAX: u64 = 16 * 1024;
-/// An idle connection is closed after this.
-const IDLE: Duration = Duration::from_secs(10);
-/// Interactive ones may think longer.
-const IDLE_INTERACTIVE: Duration = Duration::from_secs(600);
 
 /// What may be done on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,15 +36,45 @@ pub struct Ask {
 }
 
 /// The sockets that are open.
-#[derive(Default)]
 pub struct Sockets {
     open: Vec<(Bind, JoinHandle<()>)>,
+    terms: Terms,
+}
+
+/// What holds for the connections of all sockets.
+#[derive(Clone)]
+struct Terms {
+    /// `stats maxconn`: so many at once; others wait to be accepted.
+    most: u32,
+    room: Arc<Semaphore>,
+    /// `stats timeout`: silence for so long ends one.
+    idle: Duration,
+}
+
+impl Terms {
+    fn of(global: &Global) -> Terms {
+        let (most, idle) = (global.stats_maxconn, global.stats_timeout);
+        // 0 is "no limit".
+        let idle = if idle.is_zero() { Duration::MAX } else { idle };
+        Terms { most, room: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1))), idle }
+    }
 }
 
 impl Sockets {
+    /// None yet.
+    #[must_use]
+    pub fn new(global: &Global) -> Sockets {
+        Sockets { open: Vec::new(), terms: Terms::of(global) }
+    }
+
     /// Opens and closes what differs; what could not be done.
-    pub async fn apply(&mut self, wanted: &[Bind], questions: &mpsc::Sender<Ask>) -> Vec<String> {
-        let (stay, go): (Vec<_>, Vec<_>) = self.open.drain(..).partition(|(bind, _)| wanted.contains(bind));
+    pub async fn apply(&mut self, global: &Global, questions: &mpsc::Sender<Ask>) -> Vec<String> {
+        let (wanted, terms) = (&global.stats_sockets, Terms::of(global));
+        let same = (terms.most, terms.idle) == (self.terms.most, self.terms.idle);
+        let (stay, go): (Vec<_>, Vec<_>) = self.open.drain(..).partition(|(bind, _)| same && wanted.contains(bind));
+        if !same {
+            self.terms = terms;
+        }
         self.open = stay;
         go.into_iter().for_each(|(bind, task)| close(&bind, &task));
         let mut failed = Vec::new();
@@ -58,7 +85,7 @@ impl Sockets {
             }
             match open(path, bind).await {
                 Ok(listener) => {
-                    let task = tokio::spawn(serve(listener, permission(bind), questions.clone()));
+                    let task = tokio::spawn(serve(listener, permission(bind), self.terms.clone(), questions.clone()));
                     self.open.push((bind.clone(), task));
                 }
                 Err(e) => failed.push(format!("stats socket {path}: {e}")),
@@ -119,23 +146,29 @@ fn number(name: &str, list: &str) -> std::io::Result<u32> {
     found.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, format!("{name} is not in {list}")))
 }
 
-async fn serve(listener: UnixListener, level: Permission, questions: mpsc::Sender<Ask>) {
+async fn serve(listener: UnixListener, level: Permission, terms: Terms, questions: mpsc::Sender<Ask>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(talk(stream, level, questions.clone()))),
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        // Nobody closes the room. The sockets share it, so it is not kept while nobody comes.
+        let Ok(place) = terms.room.clone().acquire_owned().await else { return };
+        let talk = talk(stream, level, terms.idle, questions.clone());
+        tokio::spawn(async move {
+            talk.await;
+            drop(place);
+        });
     }
 }
 
 /// One connection: one line of commands, or many after `prompt`.
-async fn talk(stream: UnixStream, mut level: Permission, questions: mpsc::Sender<Ask>) {
+async fn talk(stream: UnixStream, mut level: Permission, idle: Duration, questions: mpsc::Sender<Ask>) {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read.take(LINE_MAX));
     let mut interactive = false;
     loop {
         let mut line = String::new();
-        let idle = if interactive { IDLE_INTERACTIVE } else { IDLE };
         match tokio::time::timeout(idle, read.read_line(&mut line)).await {
             Ok(Ok(n)) if n > 0 => {}
             _ => return,
@@ -169,7 +202,8 @@ async fn talk(stream: UnixStream, mut level: Permission, questions: mpsc::Sender
                 }
             };
             let prompt = if interactive { "> " } else { "" };
-            if write.write_all(format!("{answer}\n{prompt}").as_bytes()).await.is_err() {
+            let text = format!("{answer}\n{prompt}");
+            if !matches!(tokio::time::timeout(idle, write.write_all(text.as_bytes())).await, Ok(Ok(()))) {
                 return;
             }
         }

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,11 +19,16 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::socket::{Ask, Permission};
 use crate::proxy::listen;
+
+/// Connections at once, of all frontends: their descriptors are those that are kept for the daemon itself. Others wait.
+const CONNECTIONS: usize = 128;
+/// How long one may take, from its beginning to the end of the answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What one frontend answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,9 +124,15 @@ pub fn unserved_back(back: &Backend, put: &mut dyn FnMut(&str, &str)) {
 }
 
 /// The listeners that are open.
-#[derive(Default)]
 pub struct Webs {
     open: Vec<(Web, Vec<JoinHandle<()>>)>,
+    room: Arc<Semaphore>,
+}
+
+impl Default for Webs {
+    fn default() -> Webs {
+        Webs { open: Vec::new(), room: Arc::new(Semaphore::new(CONNECTIONS)) }
+    }
 }
 
 impl Webs {
@@ -142,7 +154,10 @@ impl Webs {
             let mut tasks = Vec::new();
             for address in &web.listen {
                 match bind(*address) {
-                    Ok(listener) => tasks.push(tokio::spawn(serve(listener, shared.clone(), questions.clone()))),
+                    Ok(listener) => {
+                        let serve = serve(listener, shared.clone(), self.room.clone(), questions.clone());
+                        tasks.push(tokio::spawn(serve));
+                    }
                     Err(e) => failed.push(format!("{} cannot listen on {address}: {e}", web.name)),
                 }
             }
@@ -162,20 +177,26 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(std::net::TcpListener::from(fd))
 }
 
-async fn serve(listener: TcpListener, web: Arc<Web>, questions: mpsc::Sender<Ask>) {
+async fn serve(listener: TcpListener, web: Arc<Web>, room: Arc<Semaphore>, questions: mpsc::Sender<Ask>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        // Nobody closes the room. The listeners share it, so it is not kept while nobody comes.
+        let Ok(place) = room.clone().acquire_owned().await else { return };
         let (web, questions) = (web.clone(), questions.clone());
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let (web, questions) = (web.clone(), questions.clone());
                 async move { Ok::<_, Infallible>(answer(&web, &request, &questions).await) }
             });
+            // One request each: a client that only holds a connection is soon gone.
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            let connection = builder.keep_alive(false).serve_connection(TokioIo::new(stream), service);
             // A client that breaks off is its own affair.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = tokio::time::timeout(PATIENCE, connection).await;
+            drop(place);
         });
     }
 }
@@ -199,7 +220,7 @@ async fn answer<B>(web: &Web, request: &Request<B>, questions: &mpsc::Sender<Ask
                 return challenge(stats);
             }
             let csv = rest.split(';').any(|word| word == "csv");
-            let text = ask(questions, if csv { "show stat" } else { "page" }).await;
+            let text = ask(questions, &format!("{} {}", if csv { "csv" } else { "page" }, web.name)).await;
             let kind = if csv { "text/plain" } else { "text/html" };
             return text.map_or_else(unavailable, |text| page(StatusCode::OK, kind, text));
         }

@@ -130,6 +130,18 @@ impl Balancer {
         std::fs::read_to_string(path).map_or(true, |text| text.contains(") Z "))
     }
 
+    /// How many descriptors the process has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("its descriptors").count()
+    }
+
+    /// The runtime socket `DIR/s`.
+    pub(crate) fn runtime(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.directory.path().join("s")).expect("the runtime socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        stream
+    }
+
     pub(crate) fn connect(&self) -> TcpStream {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("connect");
@@ -152,7 +164,7 @@ impl Balancer {
 
     /// A command of the runtime socket `DIR/s`.
     pub(crate) fn command(&self, line: &str) -> String {
-        let mut stream = UnixStream::connect(self.directory.path().join("s")).expect("the runtime socket");
+        let mut stream = self.runtime();
         stream.write_all(format!("{line}\n").as_bytes()).expect("write");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
