@@ -9,7 +9,7 @@ use baton_config::keepalived::model::{At, Command, Config, Global};
 use baton_config::keepalived::{Class, Host, Kind, Reading, Source, read};
 use baton_config::{Message, Place, Severity};
 use baton_net::rtnl::Rtnl;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::facts;
 use super::options::Options;
@@ -59,7 +59,11 @@ impl Refusal {
 
 fn say(messages: &[Message]) {
     for message in messages {
-        warn!("{message}");
+        // How grave it is, the log says.
+        match message.severity {
+            Severity::Error => error!("{}", message.unlabelled()),
+            Severity::Warning => warn!("{}", message.unlabelled()),
+        }
     }
 }
 
