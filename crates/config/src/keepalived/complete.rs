@@ -46,7 +46,7 @@ pub(super) fn all(reader: &mut Reader<'_, '_>, items: &[Item]) {
     members(reader);
     unused(reader);
     let global = &mut reader.config.global;
-    for fifo in [&mut global.notify_fifo, &mut global.vrrp_notify_fifo, &mut global.lvs_notify_fifo] {
+    for fifo in [&mut global.notify_fifo, &mut global.vrrp_notify_fifo] {
         if fifo.as_ref().is_some_and(|fifo| fifo.path.is_empty()) {
             *fifo = None;
         }

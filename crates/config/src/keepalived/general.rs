@@ -89,7 +89,6 @@ pub(super) fn keyword(reader: &mut Reader<'_, '_>, item: &Item) {
             }
         }
         "dynamic_interfaces" => global.dynamic_interfaces = true,
-        "log_unknown_vrids" => global.log_unknown_vrids = true,
         "fifo_write_vrrp_states_on_reload" => global.fifo_states_on_reload = true,
         "rs_init_notifies" => global.real_init_notifies = true,
         "use_pid_dir" => global.use_pid_dir = true,
@@ -274,10 +273,8 @@ fn programs(reader: &mut Reader<'_, '_>, item: &Item) -> bool {
         }
         "notify_fifo" => fifo(item, findings, &mut global.notify_fifo),
         "vrrp_notify_fifo" => fifo(item, findings, &mut global.vrrp_notify_fifo),
-        "lvs_notify_fifo" => fifo(item, findings, &mut global.lvs_notify_fifo),
         "notify_fifo_script" => fifo_script(item, findings, &mut global.notify_fifo),
         "vrrp_notify_fifo_script" => fifo_script(item, findings, &mut global.vrrp_notify_fifo),
-        "lvs_notify_fifo_script" => fifo_script(item, findings, &mut global.lvs_notify_fifo),
         "startup_script" => once(item, findings, &mut global.startup, reader.defaults.startup_timeout),
         "shutdown_script" => once(item, findings, &mut global.shutdown, reader.defaults.shutdown_timeout),
         "startup_script_timeout" | "shutdown_script_timeout" => {

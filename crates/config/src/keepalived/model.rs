@@ -83,8 +83,6 @@ pub struct Global {
     pub notify_fifo: Option<Fifo>,
     /// `vrrp_notify_fifo`: those of VRRP.
     pub vrrp_notify_fifo: Option<Fifo>,
-    /// `lvs_notify_fifo`: those of virtual and real servers.
-    pub lvs_notify_fifo: Option<Fifo>,
     /// `fifo_write_vrrp_states_on_reload`.
     pub fifo_states_on_reload: bool,
     /// `startup_script` and its timeout.
@@ -99,8 +97,6 @@ pub struct Global {
     pub garp_interval: Duration,
     /// `gna_interval` on interfaces outside every `garp_group`.
     pub gna_interval: Duration,
-    /// `log_unknown_vrids`.
-    pub log_unknown_vrids: bool,
     /// `dynamic_interfaces`: interfaces may come later and go.
     pub dynamic_interfaces: bool,
     /// `net_namespace`.
@@ -127,7 +123,6 @@ impl Default for Global {
             script_security: false,
             notify_fifo: None,
             vrrp_notify_fifo: None,
-            lvs_notify_fifo: None,
             fifo_states_on_reload: false,
             startup: None,
             shutdown: None,
@@ -135,7 +130,6 @@ impl Default for Global {
             startup_delay: Duration::ZERO,
             garp_interval: Duration::ZERO,
             gna_interval: Duration::ZERO,
-            log_unknown_vrids: false,
             dynamic_interfaces: false,
             net_namespace: None,
             instance: None,
