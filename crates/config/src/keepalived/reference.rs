@@ -24,9 +24,9 @@ const HEAD: &str = "\
   and goes on unchecked). `interval` and `timeout` of a script may have a fraction. `auth_type AH` is refused. `--strict`
   refuses what keepalived only weakens: a password that is cut or lost, a check that cannot run.
 - **Checks that need no script**: what finds out whether a process runs (`killall -0`, `pidof`, `pgrep`, `ps -C`), a unit is
-  active (`systemctl is-active`), a port answers (`</dev/tcp/…`, `nc -z`) or a URL does (`curl`, `wget`), and scripts made of
-  these with `if`, `||`, `&&` and functions that fail, are answered in the process. A script of which one line is not
-  understood is run.
+  active (`systemctl is-active`), a port answers (`</dev/tcp/…`, `nc -z`) or a URL does (`curl`, `wget`; of https with `-k`), and
+  scripts made of these with `if`, `||`, `&&` and functions that fail, are answered in the process. A script of which one
+  line is not understood is run.
 ";
 
 /// The page.

@@ -127,6 +127,10 @@ fn target(url: &str, get: Get) -> Option<Native> {
         None if tls => 443,
         None => 80,
     };
+    if tls && get.verify {
+        // Certificates are not verified here, so the program itself is asked.
+        return None;
+    }
     let path = path.split('#').next().unwrap_or_default();
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     Some(Native::Http(Get { tls, host: host.to_owned(), port, path, ..get }))

@@ -155,6 +155,9 @@ fn what_is_not_known_is_run() {
         "#!/bin/sh\npidof haproxy || exit 0\nexit 1\n",
         "#!/bin/sh\nif pidof haproxy; then exit 1; fi\n",
         "#!/bin/sh\ncurl -k https://localhost:6443/ | grep ok\n",
+        // Certificates would be verified.
+        "#!/bin/sh\ncurl -sf https://localhost:6443/\n",
+        "#!/bin/sh\nwget -q -O /dev/null https://localhost:6443/\n",
         "#!/bin/sh\ncurl -k -H 'Authorization: x' https://localhost:6443/\n",
         "#!/bin/sh\ncurl -k https://$HOST:6443/\n",
         "#!/bin/sh\nwhile true; do pidof haproxy; done\n",
