@@ -78,7 +78,33 @@ pub(super) fn finding(class: Class, at: At, key: &str, text: &str, files: &[(Str
     if let Some((path, lines)) = files.get(at.file) {
         message.file = Some(path.clone());
         let line = usize::try_from(at.line).ok().and_then(|line| lines.get(line.checked_sub(1)?));
-        message.snippet = line.and_then(|line| message::snippet(line));
+        message.snippet = line.filter(|line| !secret(line)).and_then(|line| message::snippet(line));
     }
     Finding { class, message }
+}
+
+/// A line that may hold a password: `stats auth`, an `Authorization` of a check, an `AUTH` sent to a server.
+fn secret(line: &str) -> bool {
+    line.to_ascii_lowercase().contains("auth")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_with_passwords_are_not_shown() {
+        for (line, shown) in [
+            ("stats auth admin:hunter2 more", false),
+            ("http-check send hdr Authorization \"Basic aHVudGVyMg==\"", false),
+            ("tcp-check send AUTH\\ hunter2\\r\\n extra", false),
+            ("user a insecure-password hunter2", false),
+            ("maxconn many", true),
+        ] {
+            let at = At { file: 0, line: 1, column: 1 };
+            let files = [("h.cfg".to_owned(), vec![line.to_owned()])];
+            let text = format!("{:#}", finding(Class::Alert, at, "key", "is wrong", &files).message);
+            assert_eq!(text.contains(line), shown, "{text}");
+        }
+    }
 }

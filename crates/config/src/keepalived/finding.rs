@@ -161,7 +161,31 @@ impl Findings {
     }
 }
 
-/// A line that may hold a password.
+/// A line that may hold a password, its keyword mistyped or not.
 fn secret(line: &str) -> bool {
-    line.contains("auth_pass") || may_hold_secrets(line)
+    let line = line.to_ascii_lowercase();
+    line.contains("auth_p") || line.contains("pass") || may_hold_secrets(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_with_passwords_are_not_shown() {
+        for (line, shown) in [
+            ("auth_pass hunter2", false),
+            ("AUTH_PAS hunter2", false),
+            ("authpass hunter2", false),
+            ("authentication { auth_typ PASS auth_pass hunter2 }", false),
+            ("auth_type AH", true),
+            ("priority 400", true),
+        ] {
+            let mut findings = Findings::new(false);
+            let at = At { file: "k.conf".into(), line: 1, column: 1 };
+            findings.warn(&at, "key", "is wrong", "", "");
+            let text = format!("{:#}", findings.finish(|_, _| Some(line.to_owned()))[0].message);
+            assert_eq!(text.contains(line), shown, "{text}");
+        }
+    }
 }
