@@ -11,10 +11,8 @@ use baton_core::keeper::{Keeper, Memory};
 use baton_core::settings::{Ownership, Settings};
 use baton_core::time::Time;
 use baton_net::gate::Gates;
-use baton_net::monitor::Monitor;
 use baton_net::packet::Packet;
-use baton_net::rtnl::Rtnl;
-use baton_net::{clock, process, table, udp};
+use baton_net::{clock, process, udp};
 use tracing::{debug, info, warn};
 
 use crate::admin::socket::{self, Socket};
@@ -22,6 +20,7 @@ use crate::cli::args::Start;
 use crate::cli::load;
 use crate::cli::output::{FAILED, REFUSED, complain, fail};
 use crate::keeper::{self, World};
+use crate::kernel::Sockets;
 use crate::markers::Store;
 use crate::planner::{self, Parts};
 use crate::proxy::Proxy;
@@ -98,7 +97,7 @@ fn prepare(options: &Start, settings: &Settings, udp: Option<UdpSocket>, gates: 
         warnings.insert("markers", format!("a marker was not written: {}", refused.why));
     }
     let mut world = open(ownership, udp, gates).map_err(|e| format!("the kernel: {e}"))?;
-    world.gates.install(&ownership.vips).map_err(|e| e.to_string())?;
+    world.sockets.gates.install(&ownership.vips).map_err(|e| e.to_string())?;
     let memory = world.memory().map_err(|e| format!("reading links and addresses: {e}"))?;
     let memory = Memory { longest_lease: known.longest_lease, majority_seen: known.majority_seen, ..memory };
     Ok(Ready { world, memory, markers, warnings })
@@ -113,17 +112,7 @@ fn open(ownership: &Ownership, udp: Option<UdpSocket>, gates: Gates) -> std::io:
             packets.insert(vip.interface.clone(), packet);
         }
     }
-    Ok(World {
-        udp,
-        gates,
-        rtnl: Rtnl::open()?,
-        // Subscribed before the dump below, so that no change falls between the two.
-        monitor: Monitor::open()?,
-        watch: if ownership.fence { Some(table::Watch::open()?) } else { None },
-        packets,
-        vips: ownership.vips.clone(),
-        leases: None,
-    })
+    Ok(World { udp, sockets: Sockets::open(gates, packets)?, vips: ownership.vips.clone(), leases: None })
 }
 
 fn launch(options: Start, settings: Settings, ready: Ready, started: Time, as_kube_vip: bool) -> ExitCode {

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod haproxy;
 pub mod keepalived;
 pub mod keeper;
+pub mod kernel;
 pub mod kube;
 pub mod log;
 pub mod manager;

@@ -374,7 +374,7 @@ impl Daemon {
         let addresses = settings.routers.iter().flat_map(|router| router.all_addresses());
         let vips: Vec<Vip> = addresses.map(vrrp::vip).collect();
         let fence = self.fence;
-        let withdrawn = tokio::task::spawn_blocking(move || crate::keeper::withdraw(&vips, fence)).await;
+        let withdrawn = tokio::task::spawn_blocking(move || crate::kernel::withdraw(&vips, fence)).await;
         for failure in withdrawn.unwrap_or_else(|e| vec![e.to_string()]) {
             warn!("{failure}");
         }

@@ -3,29 +3,20 @@
 //! It owns the sockets and the machine, shares nothing, and talks to the planner through two bounded queues of values.
 //! It does no disk, DNS, TLS or API work, and never waits for the planner.
 
-mod addresses;
 mod perform;
-mod reports;
 mod thread;
-mod withdraw;
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 
 use baton_core::keeper::{Event, Holding, Keeper, Level, Marker, Note, Status};
 use baton_core::lease::LeaseName;
 use baton_core::settings::{Ownership, Vip};
 use baton_core::time::Time;
-use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use addresses::Addresses;
+use crate::kernel::{self, Kernel, Told};
 pub use thread::World;
-pub(crate) use withdraw::remove_marked;
-pub use withdraw::withdraw;
 
 /// Commands that wait for the thread; the planner is told when there are more.
 const COMMANDS: usize = 256;
@@ -72,36 +63,40 @@ pub enum Report {
     Stopped,
 }
 
-/// The running thread.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    commands: SyncSender<Command>,
-    wake: Arc<OwnedFd>,
-}
+impl Told for Report {
+    fn log(level: Level, line: String) -> Report {
+        Report::Log(level, line)
+    }
 
-impl Handle {
-    /// Sends a command. `false`: the queue is full or the thread is gone.
-    pub fn send(&self, command: Command) -> bool {
-        let sent = self.commands.try_send(command).is_ok();
-        // Adding 1 to an eventfd can only fail when it stands at its maximum, and then the thread is awake already.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-        sent
+    fn may_be_lost(&self) -> bool {
+        matches!(self, Report::Note(_) | Report::Log(..))
+    }
+
+    fn replaces(&self, earlier: &Report) -> bool {
+        match (earlier, self) {
+            (Report::Holding(a, _), Report::Holding(b, _)) => a == b,
+            (Report::Leading { name: a, .. }, Report::Leading { name: b, .. }) => a == b,
+            (Report::Remember(a), Report::Remember(b)) => a == b,
+            _ => false,
+        }
     }
 }
+
+/// The running thread.
+pub type Handle = kernel::Handle<Command>;
 
 /// Starts the thread.
 ///
 /// # Errors
 /// What making an eventfd or a thread may fail with.
 pub fn spawn(keeper: Keeper, world: World) -> io::Result<(Handle, mpsc::Receiver<Report>)> {
-    let (commands, inbox) = sync_channel(COMMANDS);
+    let (handle, inbox) = kernel::channel(COMMANDS)?;
     let (outbox, reports) = mpsc::channel(REPORTS);
-    let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-    let waker = Arc::clone(&wake);
-    let addresses = addresses::Addresses::start()?;
+    let World { udp, sockets, vips, leases } = world;
+    let kernel = Kernel::new(sockets, vips, outbox)?;
     // Its end closes the queue of reports, which is how the planner learns of it.
     std::thread::Builder::new()
         .name("keeper".to_owned())
-        .spawn(move || thread::Thread::new(keeper, world, addresses, inbox, waker, outbox).run())?;
-    Ok((Handle { commands, wake }, reports))
+        .spawn(move || thread::Thread { keeper, kernel, udp, leases, stopped: false, inbox }.run())?;
+    Ok((handle, reports))
 }

@@ -10,7 +10,8 @@ use tracing::{error, info, warn};
 
 use super::Manager;
 use crate::cli::output::FAILED;
-use crate::keeper::{self, Command};
+use crate::keeper::Command;
+use crate::kernel;
 
 /// What a hand-over may take, and how much longer for each address. Leases whose release nobody answers run out by
 /// themselves.
@@ -95,7 +96,7 @@ impl Manager {
 
 /// Shuts and removes what the keeper's thread no longer can.
 async fn withdraw(vips: Vec<Vip>, fence: bool) {
-    let failures = spawn_blocking(move || keeper::withdraw(&vips, fence)).await;
+    let failures = spawn_blocking(move || kernel::withdraw(&vips, fence)).await;
     for failure in failures.unwrap_or_else(|e| vec![e.to_string()]) {
         error!("not withdrawn: {failure}");
     }

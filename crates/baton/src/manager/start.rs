@@ -11,10 +11,9 @@ use baton_core::keeper::{HostAddress, Keeper};
 use baton_core::lease::LeaseName;
 use baton_core::settings::Ownership;
 use baton_net::gate::Gates;
-use baton_net::monitor::Monitor;
 use baton_net::packet::Packet;
 use baton_net::rtnl::Rtnl;
-use baton_net::{clock, process, table};
+use baton_net::{clock, process};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
@@ -32,6 +31,7 @@ use super::{Leading, Local, Manager, Parts};
 use crate::admin::socket::{self, Socket};
 use crate::cli::output::{FAILED, fail};
 use crate::keeper::{self, World};
+use crate::kernel::Sockets;
 use crate::kube::events::Recorder;
 use crate::kube::watch::watch;
 use crate::kube::write::Writer;
@@ -78,7 +78,7 @@ fn prepare(loaded: LoadedManager, run_dir: &Path) -> Result<Parts, String> {
         None => default_interface(),
     };
     let (gates, fence) = fence(&mut warnings)?;
-    let mut world = open(&settings, &interface, gates, fence).map_err(|e| format!("the kernel: {e}"))?;
+    let mut world = open(&settings, &interface, gates).map_err(|e| format!("the kernel: {e}"))?;
     let memory = world.memory().map_err(|e| format!("reading links and addresses: {e}"))?;
     if !settings.allow_interface_not_up && !memory.links.iter().any(|link| link.name == interface && link.up) {
         warn!("interface {interface} is not up: its addresses wait for it");
@@ -153,7 +153,7 @@ fn fence(warnings: &mut BTreeMap<&'static str, String>) -> Result<(Gates, bool),
     Ok((Gates::open(false).map_err(|e| e.to_string())?, false))
 }
 
-fn open(settings: &ManagerSettings, interface: &str, mut gates: Gates, fence: bool) -> Result<World, String> {
+fn open(settings: &ManagerSettings, interface: &str, mut gates: Gates) -> Result<World, String> {
     let mut wanted = BTreeSet::from([interface.to_owned()]);
     if let Some(services) = &settings.services
         && let ServicesInterface::Named(name) = &services.interface
@@ -168,19 +168,9 @@ fn open(settings: &ManagerSettings, interface: &str, mut gates: Gates, fence: bo
             Err(e) => warn!("interface {name}: {e}; waiting for it"),
         }
     }
-    let words = |e: std::io::Error| e.to_string();
     gates.install(&[]).map_err(|e| e.to_string())?;
-    Ok(World {
-        udp: None,
-        gates,
-        rtnl: Rtnl::open().map_err(words)?,
-        // Subscribed before the dump below, so that no change falls between the two.
-        monitor: Monitor::open().map_err(words)?,
-        watch: if fence { Some(table::Watch::open().map_err(words)?) } else { None },
-        packets,
-        vips: Vec::new(),
-        leases: None,
-    })
+    let sockets = Sockets::open(gates, packets).map_err(|e| e.to_string())?;
+    Ok(World { udp: None, sockets, vips: Vec::new(), leases: None })
 }
 
 /// No peers and no addresses: those come one by one, with their Leases.

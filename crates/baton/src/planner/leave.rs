@@ -8,7 +8,8 @@ use tracing::{error, info, warn};
 
 use super::{End, Planner};
 use crate::cli::output::FAILED;
-use crate::keeper::{self, Command};
+use crate::keeper::Command;
+use crate::kernel;
 
 /// A keeper that is told to leave at once gets this long.
 const AT_ONCE: Duration = Duration::from_millis(500);
@@ -52,7 +53,7 @@ impl Planner {
 /// Shuts and removes what the keeper's thread no longer can.
 pub(super) async fn withdraw(settings: &Ownership) {
     let (vips, fence) = (settings.vips.clone(), settings.fence);
-    let failures = tokio::task::spawn_blocking(move || keeper::withdraw(&vips, fence)).await;
+    let failures = tokio::task::spawn_blocking(move || kernel::withdraw(&vips, fence)).await;
     for failure in failures.unwrap_or_else(|e| vec![e.to_string()]) {
         error!("not withdrawn: {failure}");
     }

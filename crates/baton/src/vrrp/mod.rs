@@ -4,28 +4,19 @@
 //! the process through two bounded queues of values. No disk, no script, no name is waited for here.
 
 mod perform;
-mod reports;
 mod thread;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 
-use baton_core::keeper::{HostAddress, Level, Link};
+use baton_core::keeper::Level;
 use baton_core::vrrp::{Event, Name, Note, Notice, Routers, Settings, Status, Subject};
 use baton_net::clock;
 use baton_net::gate::Gates;
-use baton_net::monitor::Monitor;
-use baton_net::packet::Packet;
-use baton_net::rtnl::Rtnl;
-use baton_net::table::Watch;
 use baton_net::vrrp::Vrrp;
-use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::keeper::Addresses;
+use crate::kernel::{self, Kernel, Sockets, Told};
 pub(crate) use perform::vip;
 
 /// Commands that wait for the thread.
@@ -68,38 +59,30 @@ pub enum Report {
     Stopped,
 }
 
-/// The running thread.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    commands: SyncSender<Command>,
-    wake: Arc<OwnedFd>,
-}
+impl Told for Report {
+    fn log(level: Level, line: String) -> Report {
+        Report::Log(level, line)
+    }
 
-impl Handle {
-    /// Sends a command. `false`: the queue is full or the thread is gone.
-    #[must_use]
-    pub fn send(&self, command: Command) -> bool {
-        let sent = self.commands.try_send(command).is_ok();
-        // Adding 1 to an eventfd can only fail when it stands at its maximum, and then the thread is awake already.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-        sent
+    fn may_be_lost(&self) -> bool {
+        matches!(self, Report::Note(_) | Report::Log(..))
+    }
+
+    /// Scripts run for every change.
+    fn replaces(&self, _: &Report) -> bool {
+        false
     }
 }
 
-/// The sockets that the thread owns, and what the host was like when they were opened.
+/// The running thread.
+pub type Handle = kernel::Handle<Command>;
+
+/// What the thread owns.
 pub struct World {
-    /// Gates of the addresses.
-    pub gates: Gates,
-    /// Addresses of the host.
-    pub rtnl: Rtnl,
-    /// What the kernel tells about links and addresses.
-    pub monitor: Monitor,
-    /// Who deletes tables of ours; `None` without a fence.
-    pub watch: Option<Watch>,
-    /// Announcing and hearing others, by interface.
-    pub packets: BTreeMap<String, Packet>,
+    /// The kernel's side of the addresses.
+    pub sockets: Sockets,
     /// Adverts, by interface and whether IPv6.
-    pub sockets: BTreeMap<(Name, bool), Vrrp>,
+    pub adverts: BTreeMap<(Name, bool), Vrrp>,
     /// Addresses that come and go are logged.
     pub log_addresses: bool,
 }
@@ -110,29 +93,9 @@ impl World {
     /// # Errors
     /// For people.
     pub fn open(fence: bool, log_addresses: bool) -> Result<World, String> {
-        // Before the host is looked at, so that nothing is missed in between.
-        let monitor = Monitor::open().map_err(|e| format!("listening to the kernel: {e}"))?;
-        let watch = match fence {
-            true => Some(Watch::open().map_err(|e| format!("listening to nftables: {e}"))?),
-            false => None,
-        };
-        Ok(World {
-            gates: Gates::open(fence).map_err(|e| e.to_string())?,
-            rtnl: Rtnl::open().map_err(|e| format!("route netlink: {e}"))?,
-            monitor,
-            watch,
-            packets: BTreeMap::new(),
-            sockets: BTreeMap::new(),
-            log_addresses,
-        })
-    }
-
-    /// The host's links and addresses.
-    ///
-    /// # Errors
-    /// What netlink may fail with.
-    pub fn look(&mut self) -> io::Result<(Vec<Link>, Vec<HostAddress>)> {
-        Ok((self.rtnl.links()?, self.rtnl.addresses()?))
+        let gates = Gates::open(fence).map_err(|e| e.to_string())?;
+        let sockets = Sockets::open(gates, BTreeMap::new()).map_err(|e| format!("listening to the kernel: {e}"))?;
+        Ok(World { sockets, adverts: BTreeMap::new(), log_addresses })
     }
 }
 
@@ -140,16 +103,15 @@ impl World {
 ///
 /// # Errors
 /// What making an eventfd or a thread may fail with, and what the kernel says of the host.
-pub fn spawn(settings: Settings, mut world: World) -> io::Result<(Handle, mpsc::Receiver<Report>)> {
-    let (commands, inbox) = sync_channel(COMMANDS);
+pub fn spawn(settings: Settings, world: World) -> io::Result<(Handle, mpsc::Receiver<Report>)> {
+    let (handle, inbox) = kernel::channel(COMMANDS)?;
     let (outbox, reports) = mpsc::channel(REPORTS);
-    let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-    let waker = Arc::clone(&wake);
-    let addresses = Addresses::start()?;
-    let (links, here) = world.look()?;
+    let World { sockets, adverts, log_addresses } = world;
+    let mut kernel = Kernel::new(sockets, Vec::new(), outbox)?;
+    let (links, here) = kernel.sockets.look()?;
     let routers = Routers::new(settings.clone(), links, here, clock::tick(), clock::now());
-    let thread = thread::Thread::new(routers, world, addresses, inbox, waker, outbox);
+    let thread = thread::Thread::new(routers, kernel, (adverts, log_addresses), inbox);
     // Its end closes the queue of reports, which is how the other side learns of it.
     std::thread::Builder::new().name("vrrp".to_owned()).spawn(move || thread.run(&settings))?;
-    Ok((Handle { commands, wake }, reports))
+    Ok((handle, reports))
 }

@@ -23,11 +23,11 @@ enum Job {
 }
 
 /// What became of an operation that nobody waited for.
-pub(crate) type Outcome = (String, io::Result<()>);
+pub(super) type Outcome = (String, io::Result<()>);
 
-/// The keeper's end of that thread.
+/// The other end of that thread.
 #[derive(Debug)]
-pub(crate) struct Addresses {
+pub(super) struct Addresses {
     /// `None` at the end.
     jobs: Option<SyncSender<Job>>,
     outcomes: Receiver<Outcome>,
@@ -38,8 +38,8 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// Starts the thread; it ends with the keeper.
-    pub(crate) fn start() -> io::Result<Addresses> {
+    /// Starts the thread; it ends with this.
+    pub(super) fn start() -> io::Result<Addresses> {
         let mut rtnl = Rtnl::open()?;
         let (jobs, inbox) = sync_channel(JOBS);
         let (told, outcomes) = sync_channel(JOBS);
@@ -47,7 +47,7 @@ impl Addresses {
             // A gain waits for it; where that is not allowed it is scheduled like everybody else.
             let _ = baton_net::process::realtime();
             for job in inbox {
-                // A keeper that has gone, or does not ask, need not know.
+                // Who has gone, or does not ask, need not know.
                 let _ = told.try_send(perform(&mut rtnl, job));
             }
         })?;
@@ -56,12 +56,7 @@ impl Addresses {
 
     /// Adds an address, to be waited for by [`Addresses::settle`]: it is announced next. Of one that is there only the
     /// lifetime is refreshed, and nobody waits.
-    pub(super) fn put(&mut self, vip: &Vip, valid: Duration) -> io::Result<()> {
-        self.put_dressed(vip, Dress::default(), valid)
-    }
-
-    /// The same with what the address carries.
-    pub(crate) fn put_dressed(&mut self, vip: &Vip, dress: Dress, valid: Duration) -> io::Result<()> {
+    pub(super) fn put(&mut self, vip: &Vip, dress: Dress, valid: Duration) -> io::Result<()> {
         if !self.here.insert(vip.address) {
             return self.send(Job::Put(vip.clone(), dress, valid, None));
         }
@@ -72,29 +67,29 @@ impl Addresses {
     }
 
     /// Waits until everything that was put is there.
-    pub(crate) fn settle(&mut self) -> io::Result<()> {
+    pub(super) fn settle(&mut self) -> io::Result<()> {
         self.awaited.take().map_or(Ok(()), |wait| wait.recv().map_err(|_| gone()))
     }
 
     /// Removes an address; its gates are shut, so nobody waits.
-    pub(crate) fn remove(&mut self, interface: String, address: IpAddr, prefix: u8) -> io::Result<()> {
+    pub(super) fn remove(&mut self, interface: String, address: IpAddr, prefix: u8) -> io::Result<()> {
         self.here.remove(&address);
         self.send(Job::Remove(interface, address, prefix))
     }
 
     /// Somebody else removed it: the next put is waited for.
-    pub(crate) fn gone(&mut self, address: IpAddr) {
+    pub(super) fn gone(&mut self, address: IpAddr) {
         self.here.remove(&address);
     }
 
     /// What has been done since the last question.
-    pub(crate) fn outcomes(&self) -> Vec<Outcome> {
+    pub(super) fn outcomes(&self) -> Vec<Outcome> {
         self.outcomes.try_iter().collect()
     }
 
     /// At the end: waits until everything asked for is done, so that nothing is put after the last look. Not for ever: what
     /// holds the routing lock may be stuck.
-    pub(crate) fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.jobs = None;
         let end = Instant::now() + FINISH;
         while self.outcomes.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}

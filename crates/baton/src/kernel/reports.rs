@@ -1,4 +1,5 @@
-//! The way from the keeper's thread to the planner: never blocks, loses only log lines, and says how many.
+//! The way from a thread to the rest of the process: never blocks, keeps the order of what matters, loses only log lines,
+//! and says how many.
 
 use std::collections::VecDeque;
 
@@ -6,23 +7,36 @@ use baton_core::keeper::Level;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::Report;
+/// What waits at most; older words have been overtaken by then.
+const WAITING: usize = 65_536;
+
+/// What a thread tells.
+pub(crate) trait Told: Sized {
+    /// What the thread itself has to say.
+    fn log(level: Level, line: String) -> Self;
+
+    /// It is for the log only.
+    fn may_be_lost(&self) -> bool;
+
+    /// It is a later word about the same thing, which takes the place of the earlier one.
+    fn replaces(&self, earlier: &Self) -> bool;
+}
 
 /// The sending end.
-pub(super) struct Reports {
-    sender: mpsc::Sender<Report>,
-    /// What must not be lost and found no room: at most one entry per address and kind.
-    waiting: VecDeque<Report>,
+pub(crate) struct Reports<R> {
+    sender: mpsc::Sender<R>,
+    /// What must not be lost and found no room.
+    waiting: VecDeque<R>,
     lost: u64,
 }
 
-impl Reports {
-    pub(super) fn new(sender: mpsc::Sender<Report>) -> Reports {
+impl<R: Told> Reports<R> {
+    pub(super) fn new(sender: mpsc::Sender<R>) -> Reports<R> {
         Reports { sender, waiting: VecDeque::new(), lost: 0 }
     }
 
-    pub(super) fn send(&mut self, report: Report) {
-        let keep = !matches!(report, Report::Note(_) | Report::Log(..));
+    pub(crate) fn send(&mut self, report: R) {
+        let keep = !report.may_be_lost();
         if keep && !self.waiting.is_empty() {
             return self.wait(report);
         }
@@ -30,28 +44,26 @@ impl Reports {
             Ok(()) => {}
             Err(TrySendError::Full(report)) if keep => self.wait(report),
             Err(TrySendError::Full(_)) => self.lost += 1,
-            // The planner is gone; the process is about to end.
+            // The process is about to end.
             Err(TrySendError::Closed(_)) => {}
         }
     }
 
-    pub(super) fn log(&mut self, level: Level, line: String) {
-        self.send(Report::Log(level, line));
+    pub(crate) fn log(&mut self, level: Level, line: String) {
+        self.send(R::log(level, line));
     }
 
-    /// A later word about the same thing takes the place of an earlier one.
-    fn wait(&mut self, report: Report) {
-        self.waiting.retain(|old| match (old, &report) {
-            (Report::Holding(a, _), Report::Holding(b, _)) => a != b,
-            (Report::Leading { name: a, .. }, Report::Leading { name: b, .. }) => a != b,
-            (Report::Remember(a), Report::Remember(b)) => a != b,
-            _ => true,
-        });
+    fn wait(&mut self, report: R) {
+        self.waiting.retain(|earlier| !report.replaces(earlier));
+        if self.waiting.len() >= WAITING {
+            self.waiting.pop_front();
+            self.lost += 1;
+        }
         self.waiting.push_back(report);
     }
 
     /// Sends what waits. `true`: something still does, so come back soon.
-    pub(super) fn flush(&mut self) -> bool {
+    pub(crate) fn flush(&mut self) -> bool {
         while let Some(report) = self.waiting.pop_front() {
             match self.sender.try_send(report) {
                 Ok(()) | Err(TrySendError::Closed(_)) => {}
@@ -62,8 +74,8 @@ impl Reports {
             }
         }
         if self.lost > 0 {
-            let line = format!("{} log lines were lost: the planner was busy", self.lost);
-            if self.sender.try_send(Report::Log(Level::Warn, line)).is_ok() {
+            let line = format!("{} log lines were lost: the process was busy", self.lost);
+            if self.sender.try_send(R::log(Level::Warn, line)).is_ok() {
                 self.lost = 0;
             }
         }
@@ -78,6 +90,7 @@ mod tests {
     use baton_core::keeper::{Holding, Note};
 
     use super::*;
+    use crate::keeper::Report;
 
     #[test]
     fn a_full_queue_loses_lines_only() {

@@ -1,4 +1,4 @@
-//! The way out when the keeper's thread cannot do it any more: it panicked, or hangs.
+//! The way out when the thread cannot do it any more: it panicked, or hangs.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub fn withdraw(vips: &[Vip], fence: bool) -> Vec<String> {
 
 /// Only what carries our mark: the same address of somebody else's making stays. What our tables guard is ours, too: a
 /// predecessor may have left it, and nobody have named it since.
-pub(crate) fn remove_marked(vips: &[Vip], guarded: &[(IpAddr, Duration)]) -> Vec<String> {
+pub(super) fn remove_marked(vips: &[Vip], guarded: &[(IpAddr, Duration)]) -> Vec<String> {
     let opened = Rtnl::open().and_then(|mut rtnl| rtnl.addresses().map(|all| (rtnl, all)));
     let (mut rtnl, all) = match opened {
         Ok(opened) => opened,
