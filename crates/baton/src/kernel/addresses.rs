@@ -8,18 +8,21 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use baton_core::settings::Vip;
-use baton_net::rtnl::{Dress, Rtnl};
+use baton_net::rtnl::{Change, Dress, Rtnl};
 
 /// Operations that wait: every address put and removed once, and again.
 const JOBS: usize = 4096;
 /// How long the end waits for them.
 const FINISH: Duration = Duration::from_millis(500);
 
+/// Operations that are handed to the kernel together, and whoever waits for one waits for all of them.
+const TOGETHER: usize = 512;
+
 #[derive(Debug)]
-enum Job {
-    /// With somebody who waits for it to be done.
-    Put(Vip, Dress, Duration, Option<SyncSender<()>>),
-    Remove(String, IpAddr, u8),
+struct Job {
+    change: Change,
+    /// Somebody waits for it to be done.
+    done: Option<SyncSender<()>>,
 }
 
 /// What became of an operation that nobody waited for.
@@ -46,9 +49,12 @@ impl Addresses {
         std::thread::Builder::new().name("addresses".to_owned()).spawn(move || {
             // A gain waits for it; where that is not allowed it is scheduled like everybody else.
             let _ = baton_net::process::realtime();
-            for job in inbox {
-                // Who has gone, or does not ask, need not know.
-                let _ = told.try_send(perform(&mut rtnl, job));
+            while let Ok(first) = inbox.recv() {
+                let jobs: Vec<Job> = [first].into_iter().chain(inbox.try_iter().take(TOGETHER - 1)).collect();
+                for outcome in perform(&mut rtnl, jobs) {
+                    // Who has gone, or does not ask, need not know.
+                    let _ = told.try_send(outcome);
+                }
             }
         })?;
         Ok(Addresses { jobs: Some(jobs), outcomes, here: BTreeSet::new(), awaited: None })
@@ -57,11 +63,12 @@ impl Addresses {
     /// Adds an address, to be waited for by [`Addresses::settle`]: it is announced next. Of one that is there only the
     /// lifetime is refreshed, and nobody waits.
     pub(super) fn put(&mut self, vip: &Vip, dress: Dress, valid: Duration) -> io::Result<()> {
+        let change = Change::Put(vip.clone(), dress, valid);
         if !self.here.insert(vip.address) {
-            return self.send(Job::Put(vip.clone(), dress, valid, None));
+            return self.send(Job { change, done: None });
         }
         let (done, wait) = sync_channel(1);
-        self.send(Job::Put(vip.clone(), dress, valid, Some(done)))?;
+        self.send(Job { change, done: Some(done) })?;
         self.awaited = Some(wait);
         Ok(())
     }
@@ -74,7 +81,7 @@ impl Addresses {
     /// Removes an address; its gates are shut, so nobody waits.
     pub(super) fn remove(&mut self, interface: String, address: IpAddr, prefix: u8) -> io::Result<()> {
         self.here.remove(&address);
-        self.send(Job::Remove(interface, address, prefix))
+        self.send(Job { change: Change::Remove(interface, address, prefix), done: None })
     }
 
     /// Somebody else removed it: the next put is waited for.
@@ -107,18 +114,18 @@ fn gone() -> io::Error {
     io::Error::other("the thread that writes addresses has ended")
 }
 
-fn perform(rtnl: &mut Rtnl, job: Job) -> Outcome {
-    match job {
-        Job::Put(vip, dress, valid, done) => {
-            let put = rtnl.put_dressed(&vip, &dress, valid);
-            if let Some(done) = done {
-                let _ = done.send(());
-            }
-            (format!("adding {} to {}", vip.address, vip.interface), put)
-        }
-        Job::Remove(interface, address, prefix) => {
-            let removed = rtnl.remove_address(&interface, address, prefix);
-            (format!("removing {address} from {interface}"), removed)
-        }
+fn perform(rtnl: &mut Rtnl, jobs: Vec<Job>) -> Vec<Outcome> {
+    let (changes, waiting): (Vec<Change>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.done)).unzip();
+    let results = rtnl.change_addresses(&changes);
+    for done in waiting.into_iter().flatten() {
+        let _ = done.send(());
+    }
+    changes.iter().map(words).zip(results).collect()
+}
+
+fn words(change: &Change) -> String {
+    match change {
+        Change::Put(vip, ..) => format!("adding {} to {}", vip.address, vip.interface),
+        Change::Remove(interface, address, _) => format!("removing {address} from {interface}"),
     }
 }

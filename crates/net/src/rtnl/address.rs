@@ -29,6 +29,15 @@ pub struct Dress {
     pub scope: u8,
 }
 
+/// A change of one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// As [`Rtnl::put_dressed`].
+    Put(Vip, Dress, Duration),
+    /// As [`Rtnl::remove_address`]: interface, address, prefix length.
+    Remove(String, IpAddr, u8),
+}
+
 impl Rtnl {
     /// All addresses of the host.
     pub fn addresses(&mut self) -> io::Result<Vec<HostAddress>> {
@@ -49,6 +58,43 @@ impl Rtnl {
 
     /// The same with what it carries.
     pub fn put_dressed(&mut self, vip: &Vip, dress: &Dress, valid: Duration) -> io::Result<()> {
+        let message = self.dressed(vip, dress, valid)?;
+        self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Many changes at once; the results in their order. One that fails keeps none of the others from being made.
+    pub fn change_addresses(&mut self, changes: &[Change]) -> Vec<io::Result<()>> {
+        let mut results = Vec::with_capacity(changes.len());
+        let (mut messages, mut places) = (Vec::new(), Vec::new());
+        for change in changes {
+            let message = match change {
+                Change::Put(vip, dress, valid) => self
+                    .dressed(vip, dress, *valid)
+                    .map(|message| (RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)),
+                Change::Remove(interface, address, prefix) => self
+                    .address(interface, *address, *prefix)
+                    .map(|message| (RouteNetlinkMessage::DelAddress(message), 0)),
+            };
+            match message {
+                Ok(message) => {
+                    places.push(results.len());
+                    messages.push(message);
+                    results.push(Ok(()));
+                }
+                Err(e) => results.push(Err(e)),
+            }
+        }
+        for (at, result) in places.into_iter().zip(self.change_all(messages)) {
+            results[at] = result;
+        }
+        let fine = |(change, result): (&Change, io::Result<()>)| match change {
+            Change::Put(..) => result,
+            Change::Remove(..) => gone_is_fine(result),
+        };
+        changes.iter().zip(results).map(fine).collect()
+    }
+
+    fn dressed(&self, vip: &Vip, dress: &Dress, valid: Duration) -> io::Result<AddressMessage> {
         let mut message = self.address(&vip.interface, vip.address, vip.prefix)?;
         message.header.scope = AddressScope::from(dress.scope);
         message.attributes.extend(dress.label.clone().map(AddressAttribute::Label));
@@ -59,7 +105,7 @@ impl Rtnl {
         lifetime.ifa_preferred = 0;
         message.attributes.push(AddressAttribute::CacheInfo(lifetime));
         message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
-        self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+        Ok(message)
     }
 
     /// Adds an address of the host's own: permanent, preferred, unmarked.

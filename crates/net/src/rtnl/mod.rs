@@ -1,13 +1,13 @@
 //! Route netlink on a blocking socket: links, addresses, routes, neighbours.
 //!
-//! One request at a time; the kernel answers within the call or the socket's timeout. Verbs for addresses serve the
-//! daemon, the rest builds labs.
+//! The kernel answers within the call or the socket's timeout. Verbs for addresses serve the daemon, the rest builds labs.
 
 mod address;
 mod link;
 mod neighbour;
 mod route;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
 pub(crate) use address::read as read_address;
-pub use address::{Dress, MARK};
+pub use address::{Change, Dress, MARK};
 pub use link::MacvlanMode;
 pub(crate) use link::read as read_link;
 pub use neighbour::Neighbour;
@@ -29,6 +29,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const BUFFER: usize = 64 * 1024;
 /// `struct nlmsghdr`.
 pub(crate) const HEADER: usize = 16;
+/// Changes in one datagram: their answers fit into the socket's buffer.
+const TOGETHER: usize = 64;
 /// A dump that others keep changing under our eyes is taken as it is after so many attempts.
 const DUMP_ATTEMPTS: usize = 5;
 
@@ -60,6 +62,47 @@ impl Rtnl {
         self.replies(sequence, |_| ()).map(|_| ())
     }
 
+    /// Changes in as few datagrams as their answers allow, each acknowledged: the results in their order. What follows a
+    /// failure is done all the same.
+    fn change_all(&mut self, changes: Vec<(RouteNetlinkMessage, u16)>) -> Vec<io::Result<()>> {
+        let mut results = Vec::with_capacity(changes.len());
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
+            let (mut bytes, mut waiting) = (Vec::new(), BTreeMap::new());
+            for (message, flags) in changes.by_ref().take(TOGETHER) {
+                let sequence = self.write(message, flags | NLM_F_REQUEST | NLM_F_ACK, &mut bytes);
+                waiting.insert(sequence, results.len());
+                results.push(Err(io::ErrorKind::TimedOut.into()));
+            }
+            if let Err(e) = self.acknowledgements(&bytes, &mut waiting, &mut results) {
+                waiting.into_values().for_each(|at| results[at] = Err(e.kind().into()));
+            }
+        }
+        results
+    }
+
+    /// Sends changes and puts what the kernel says of each in its place.
+    fn acknowledgements(
+        &mut self,
+        bytes: &[u8],
+        waiting: &mut BTreeMap<u32, usize>,
+        results: &mut [io::Result<()>],
+    ) -> io::Result<()> {
+        rustix::net::sendto(&self.socket, bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        while !waiting.is_empty() {
+            let (length, _) = rustix::net::recv(&self.socket, self.buffer.as_mut_slice(), RecvFlags::empty())?;
+            for bytes in Messages(&self.buffer[..length]) {
+                let Ok(reply) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) else { continue };
+                if let NetlinkPayload::Error(error) = reply.payload
+                    && let Some(at) = waiting.remove(&reply.header.sequence_number)
+                {
+                    results[at] = error.code.map_or(Ok(()), |_| Err(error.to_io()));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// All objects of a kind; again when they changed meanwhile.
     fn dump(&mut self, message: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
         let mut all = Vec::new();
@@ -75,15 +118,23 @@ impl Rtnl {
     }
 
     fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<u32> {
+        let mut bytes = Vec::new();
+        let sequence = self.write(message, flags, &mut bytes);
+        rustix::net::sendto(&self.socket, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        Ok(sequence)
+    }
+
+    /// Appends a message with the next sequence number.
+    fn write(&mut self, message: RouteNetlinkMessage, flags: u16, bytes: &mut Vec<u8>) -> u32 {
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let mut message = NetlinkMessage::from(message);
         message.header.flags = flags;
         message.header.sequence_number = self.sequence;
         message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        rustix::net::sendto(&self.socket, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-        Ok(self.sequence)
+        let at = bytes.len();
+        bytes.resize(at + message.buffer_len().next_multiple_of(4), 0);
+        message.serialize(&mut bytes[at..at + message.buffer_len()]);
+        self.sequence
     }
 
     /// Reads until the request is answered; true when a dump was interrupted by a change.

@@ -5,9 +5,10 @@ use std::thread::sleep;
 use std::time::Instant;
 
 use baton_core::keeper::Event;
+use baton_core::settings::Vip;
 use baton_net::monitor::Monitor;
 use baton_net::packet::{Claim, ClaimKind, Packet};
-use baton_net::rtnl::{MacvlanMode, Rtnl};
+use baton_net::rtnl::{Change, Dress, MacvlanMode, Rtnl};
 
 use crate::host::{Wire, inside, ms, run, succeeds, vip};
 
@@ -48,6 +49,33 @@ fn an_address_has_a_lifetime_a_mark_and_is_never_a_source() {
         sleep(ms(4_500));
         assert!(!run("ip addr").contains(V6), "outlives its lifetime");
         assert_eq!(rtnl.put_own_address("nowhere", ip(V4), 24).unwrap_err().raw_os_error(), Some(19));
+    });
+}
+
+#[test]
+fn many_addresses_come_and_go_together_and_each_has_its_own_result() {
+    inside("links::many_addresses_come_and_go_together_and_each_has_its_own_result", || {
+        let _wire = Wire::new();
+        let mut rtnl = Rtnl::open().unwrap();
+        let addresses: Vec<String> = (0..200).map(|n| format!("10.8.0.{n}")).collect();
+        let put = |address: &String| Change::Put(vip(address), Dress::default(), ms(60_000));
+        let mut changes: Vec<Change> = addresses.iter().map(put).collect();
+        let mut nowhere = vip(V4);
+        nowhere.interface = "nowhere".to_owned();
+        changes.insert(70, Change::Put(nowhere, Dress::default(), ms(1_000)));
+        changes.insert(7, Change::Put(vip(V6), Dress::default(), ms(60_000)));
+        // The kernel refuses this one.
+        changes.insert(8, Change::Put(Vip { prefix: 33, ..vip(V4) }, Dress::default(), ms(1_000)));
+        let results = rtnl.change_addresses(&changes);
+        let failed: Vec<usize> = (0..results.len()).filter(|at| results[*at].is_err()).collect();
+        assert_eq!((results.len(), failed), (203, vec![8, 72]), "{results:?}");
+        assert_eq!(run("ip -o addr show dev e0").matches("10.8.0.").count(), 200);
+
+        let remove = |address: &String| Change::Remove("e0".to_owned(), ip(address), 32);
+        let changes: Vec<Change> = addresses.iter().chain(&addresses).map(remove).collect();
+        assert!(rtnl.change_addresses(&changes).iter().all(Result::is_ok), "gone already is fine");
+        assert!(!run("ip -o addr show dev e0").contains("10.8.0."));
+        assert_eq!(rtnl.addresses().unwrap().iter().filter(|a| a.mine).count(), 1, "answers do not get mixed up");
     });
 }
 
