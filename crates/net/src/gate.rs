@@ -38,6 +38,8 @@ const FIRST_GUARD: Duration = Duration::from_secs(6);
 /// How long the kernel may take to close what a killed predecessor had open, and how often it is asked.
 const PREDECESSOR: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(20);
+/// Room for the kernel's answers to one batch.
+const ANSWERS: usize = 1 << 20;
 /// Sequence numbers of batches; the table library counts its own from 1.
 const FIRST_SEQUENCE: u32 = 0x4000_0000;
 /// A batch has fewer messages than this.
@@ -88,6 +90,8 @@ struct Kernel {
     runtime: Runtime,
     sequence: u32,
     buffer: Vec<u8>,
+    /// Which messages of the last batch met an element that is not there, counted from its beginning.
+    missing: Vec<usize>,
 }
 
 impl From<Refusal> for io::Error {
@@ -357,7 +361,10 @@ impl Kernel {
             Some(layout) => layout,
             None => runtime.block_on(table::layout(&connection))?,
         };
-        Ok(Kernel { layout, owned: false, connection, runtime, sequence: FIRST_SEQUENCE, buffer: vec![0; 16 * 1024] })
+        // As far as is allowed: a batch that fails is answered for each element that is not there.
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size(connection.socket(), ANSWERS);
+        let (sequence, buffer) = (FIRST_SEQUENCE, vec![0; 16 * 1024]);
+        Ok(Kernel { layout, owned: false, connection, runtime, sequence, buffer, missing: Vec::new() })
     }
 
     fn batch(&self) -> Batch {
@@ -422,9 +429,13 @@ impl Kernel {
         rustix::net::sendto(socket, bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
             .map_err(|errno| Refusal::Other(errno.raw_os_error()))?;
         let mut answer = Answer::default();
+        self.missing.clear();
         loop {
             match rustix::net::recv(socket, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
-                Ok((length, _)) => answer.read(&self.buffer[..length], expected),
+                Ok((length, _)) => {
+                    answer.read(&self.buffer[..length], expected);
+                    self.missing.extend(batch::missing(&self.buffer[..length], expected));
+                }
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR | Errno::NOBUFS) => {}
                 Err(errno) => return Err(Refusal::Other(errno.raw_os_error())),

@@ -92,8 +92,10 @@ impl<R: Told> Kernel<R> {
         }
         let mut all = self.sockets.gates.apply_all(vips, op);
         if all.contains(&GateDone::Failed) && self.repair_table() {
-            for (vip, done) in vips.iter().zip(&mut all).filter(|(_, done)| **done == GateDone::Failed) {
-                *done = self.sockets.gates.apply(vip, op);
+            let (failed, places): (Vec<Vip>, Vec<&mut GateDone>) =
+                vips.iter().cloned().zip(&mut all).filter(|(_, done)| **done == GateDone::Failed).unzip();
+            for (done, again) in places.into_iter().zip(self.sockets.gates.apply_all(&failed, op)) {
+                *done = again;
             }
         }
         for (vip, done) in vips.iter().zip(&all) {

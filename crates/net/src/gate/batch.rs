@@ -146,20 +146,31 @@ pub(crate) struct Answer {
 impl Answer {
     /// Takes in one datagram from the kernel; what does not belong here is ignored.
     pub(crate) fn read(&mut self, datagram: &[u8], expected: Expected) {
-        for message in crate::rtnl::Messages(datagram) {
-            let word = |at: usize| message.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).copied();
-            let (Some(sequence), Some(error)) = (word(8), word(16)) else { continue };
-            let sequence = u32::from_ne_bytes(sequence);
-            let is_error = message[4..6] == NLMSG_ERROR.to_ne_bytes();
-            if !is_error || sequence < expected.first || sequence > expected.last {
-                continue;
-            }
-            match i32::from_ne_bytes(error) {
+        for (sequence, error) in answers(datagram, expected) {
+            match error {
                 0 => self.acknowledged |= sequence == expected.last,
-                error => self.error = self.error.or(Some(error.saturating_neg())),
+                error => self.error = self.error.or(Some(error)),
             }
         }
     }
+}
+
+/// Which messages, counted from the first, met something that is not there. The kernel goes through the whole batch before
+/// it fails, and tells of all.
+pub(crate) fn missing(datagram: &[u8], expected: Expected) -> impl Iterator<Item = usize> {
+    let missing = answers(datagram, expected).filter(|(_, error)| *error == libc::ENOENT);
+    missing.filter_map(move |(sequence, _)| usize::try_from(sequence - expected.first).ok())
+}
+
+/// The answers in a datagram that belong here: sequence number, and `errno` or 0.
+fn answers(datagram: &[u8], expected: Expected) -> impl Iterator<Item = (u32, i32)> {
+    crate::rtnl::Messages(datagram).filter_map(move |message| {
+        let word = |at: usize| message.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).copied();
+        let (sequence, error) = (u32::from_ne_bytes(word(8)?), i32::from_ne_bytes(word(16)?));
+        let is_error = message[4..6] == NLMSG_ERROR.to_ne_bytes();
+        let belongs = is_error && (expected.first..=expected.last).contains(&sequence);
+        belongs.then(|| (sequence, error.saturating_neg()))
+    })
 }
 
 /// `struct nlmsghdr` and `struct nfgenmsg`, then the attributes.
@@ -282,6 +293,13 @@ mod tests {
         assert_eq!(answer(&[[error(8, -2), error(9, 0)].concat()]), failed, "in one datagram");
         assert_eq!(answer(&[error(6, -1), error(10, -1), error(9, 0)]).error, None, "somebody else's");
         assert_eq!(answer(&[error(7, -1)]).error, Some(1), "the batch itself");
+    }
+
+    #[test]
+    fn every_element_that_is_not_there_is_named() {
+        let expected = Expected { first: 7, last: 12 };
+        let datagram = [error(8, -2), error(9, -1), error(11, -2), error(12, 0), error(13, -2)].concat();
+        assert_eq!(missing(&datagram, expected).collect::<Vec<_>>(), [1, 4]);
     }
 
     proptest! {

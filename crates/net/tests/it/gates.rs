@@ -304,6 +304,19 @@ fn hundreds_of_gates_open_renew_and_shut_together() {
         let done = gates.apply_all(&vips, GateOp::Renew { end: later });
         let lost: Vec<usize> = (0..500).filter(|n| done[*n] != GateDone::Open { end: later }).collect();
         assert_eq!((lost, done[7]), (vec![7], GateDone::Lost));
+        // Nor do hundreds.
+        let (ended, others): (Vec<_>, Vec<_>) = vips.iter().cloned().enumerate().partition(|(n, _)| n % 3 == 0);
+        let ended: Vec<Vip> = ended.into_iter().map(|(_, vip)| vip).collect();
+        gates.apply_all(&ended, GateOp::Shut);
+        let before = now();
+        let done = gates.apply_all(&vips, GateOp::Renew { end: later });
+        println!("renewed beside {} that had ended in {:?}", ended.len(), now().since(before));
+        let lost: Vec<usize> = (0..500).filter(|n| done[*n] == GateDone::Lost).collect();
+        let expected: Vec<usize> = (0..500).filter(|n| n % 3 == 0 || *n == 7).collect();
+        assert_eq!(lost, expected);
+        assert!(others.iter().all(|(n, _)| *n == 7 || done[*n] == GateDone::Open { end: later }));
+        assert_eq!((elements("answer4"), elements("accept4")), (332, 332), "nothing opened again");
+        assert_eq!(gates.apply_all(&ended, GateOp::Open { end: later }), vec![GateDone::Open { end: later }; 167]);
         let others: Vec<_> = vips.iter().filter(|v| v.address != vips[7].address).cloned().collect();
         let drain = GateOp::Drain { accept_end: now() + ms(60_000) };
         assert_eq!(gates.apply_all(&others, drain), vec![GateDone::AnswerShut; 499]);
