@@ -109,6 +109,11 @@ impl Writer {
         self.0.wake.notify_one();
     }
 
+    /// Forgets all edits that have not begun.
+    pub fn forget(&self) {
+        *self.0.lock() = Waiting::default();
+    }
+
     /// Objects whose edits are not done.
     #[must_use]
     pub fn waiting(&self) -> usize {

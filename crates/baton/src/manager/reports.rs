@@ -125,6 +125,8 @@ impl Manager {
         }
         info!("{name}: handing over and leaving");
         self.leaving = Some(tokio::time::Instant::now() + self.hand_over());
+        // What was to be said of addresses is their next holder's to say, and would delay the Leases' release.
+        self.writer.forget();
         self.outbox.push(Event::Stop);
     }
 }

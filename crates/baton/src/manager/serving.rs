@@ -165,7 +165,7 @@ impl Manager {
 
     /// Has the API say what is so.
     fn write(&mut self, key: &Key) {
-        let Some(serving) = &self.serving else { return };
+        let Some(serving) = self.serving.as_ref().filter(|_| self.leaving.is_none()) else { return };
         let (Some(service), Some(plan)) = (serving.state.service(key), serving.state.plan(key)) else { return };
         let object = ObjectRef::new(SERVICES, &key.namespace, &key.name);
         if let Some(host) = plan.vip_host {

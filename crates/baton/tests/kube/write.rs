@@ -151,3 +151,21 @@ async fn an_object_and_its_status_are_read_once_and_a_cache_is_not_believed() {
     assert_eq!(next(&mut results).await.result, Ok(Changed::Yes));
     assert_eq!(store.get(&path("behind"))["metadata"]["annotations"]["host"], json!("n1"));
 }
+
+#[tokio::test]
+async fn what_is_forgotten_before_it_began_is_not_written() {
+    let store = Store::default();
+    for n in 0..50 {
+        store.put(&path(&format!("s{n}")), json!({"metadata": {"name": format!("s{n}")}}));
+    }
+    let objects = store.clone();
+    let (writer, mut results, server, _node) = serving(&Authority::new(), move |ask| objects.answer(ask)).await;
+    for n in 0..50 {
+        writer.edit(object(&format!("s{n}")), None, "host", annotate("n1"));
+    }
+    writer.forget();
+    assert_eq!(writer.waiting(), 0);
+    writer.edit(object("s7"), None, "host", annotate("n2"));
+    assert_eq!(next(&mut results).await.result, Ok(Changed::Yes));
+    assert_eq!((writer.waiting(), server.count(|ask| ask.method == "PUT")), (0, 1));
+}

@@ -23,8 +23,10 @@ mod tenant;
 pub(crate) use campaign::{Campaign, Lead};
 pub(crate) use tenant::Tenant;
 
-/// A stop waits so much longer than the drain for the answer to a release.
+/// A stop waits so much longer than the drain for the answer to a release, and for each Lease beside: an API server takes some
+/// hundreds of writes a second, and a Lease that is not released keeps its addresses from everybody until it has run out.
 const RELEASE_WAIT: Duration = Duration::from_secs(1);
+const RELEASE_EACH: Duration = Duration::from_millis(5);
 
 /// What a time to come back belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,7 +193,10 @@ impl Leased {
     pub(crate) fn step(&mut self, cx: &mut Context<'_>) {
         match self.stop {
             Stop::No if cx.stopping => {
-                self.stop = Stop::Until(cx.now + cx.settings.drain + RELEASE_WAIT);
+                let held = |c: &&Campaign| c.elector.as_ref().is_some_and(|e| e.until(cx.now).is_some());
+                let held = self.campaigns.values().filter(held).count();
+                let each = RELEASE_EACH * u32::try_from(held).unwrap_or(u32::MAX);
+                self.stop = Stop::Until(cx.now + cx.settings.drain + RELEASE_WAIT + each);
                 self.touch_all();
             }
             Stop::Until(end) if cx.now >= end => self.stop = Stop::Over,
