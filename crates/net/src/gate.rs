@@ -7,6 +7,7 @@
 
 mod batch;
 mod many;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,7 +24,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use tokio::runtime::Runtime;
 
 use crate::clock;
-use crate::table::{self, Layout, TableError, Unsupported};
+use crate::table::{self, Instance, Layout, Orphan, TableError, Unsupported};
 use batch::{Answer, Batch, Expected, Set};
 
 /// How much longer than planned a call may take before its element would outlive the end noticeably. Less than the
@@ -84,6 +85,9 @@ pub struct Gates {
 
 struct Kernel {
     layout: Layout,
+    instance: Instance,
+    /// What dead instances of another kind guarded when this one first made tables.
+    orphans: Option<Vec<Orphan>>,
     /// Nobody else can change the tables.
     owned: bool,
     connection: Connection<Nftables>,
@@ -107,7 +111,12 @@ impl Gates {
     /// Opens the socket that will own the tables, and finds out how this kernel lets addresses be fenced. Without a fence
     /// every operation succeeds by the clock alone.
     pub fn open(fence: bool) -> Result<Gates, Unsupported> {
-        let kernel = if fence { Some(Kernel::open(None)?) } else { None };
+        Gates::open_for(Instance::default(), fence)
+    }
+
+    /// The same for one of several instances in a network namespace.
+    pub fn open_for(instance: Instance, fence: bool) -> Result<Gates, Unsupported> {
+        let kernel = if fence { Some(Kernel::open(None, instance)?) } else { None };
         Ok(Gates {
             kernel,
             tick: clock::tick(),
@@ -120,7 +129,7 @@ impl Gates {
 
     /// As [`Gates::open`] with a fence, but with the tables laid out as asked, to see how older kernels do it.
     pub fn open_as(layout: Layout) -> Result<Gates, Unsupported> {
-        Ok(Gates { kernel: Some(Kernel::open(Some(layout))?), ..Gates::open(false)? })
+        Ok(Gates { kernel: Some(Kernel::open(Some(layout), Instance::default())?), ..Gates::open(false)? })
     }
 
     /// How the tables are laid out; `None` without a fence.
@@ -142,39 +151,40 @@ impl Gates {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
         let give_up = clock::now() + PREDECESSOR;
         loop {
-            match kernel.runtime.block_on(table::install(&kernel.connection, kernel.layout, vips)) {
+            match kernel.install(vips) {
                 Err(TableError::Owned { .. }) if clock::now() < give_up => std::thread::sleep(AGAIN),
                 Ok(()) => break,
                 Err(error) => return Err(error),
             }
         }
-        kernel.owned = kernel.runtime.block_on(table::owned(&kernel.connection));
+        kernel.owned = kernel.runtime.block_on(table::owned(&kernel.connection, &kernel.instance));
         Ok(())
     }
 
     /// Addresses whose gates somebody left open, with the longer time left of the two.
     pub fn open_gates(&mut self) -> Vec<(IpAddr, Duration)> {
         let Some(kernel) = &mut self.kernel else { return Vec::new() };
-        kernel.runtime.block_on(table::left(&kernel.connection, table::GATES)).unwrap_or_default()
+        kernel.runtime.block_on(table::left(&kernel.connection, &kernel.instance, table::GATES)).unwrap_or_default()
     }
 
     /// Addresses that are guarded, with the time left, whoever guarded them.
     pub fn guarded(&mut self) -> Vec<(IpAddr, Duration)> {
         let Some(kernel) = &mut self.kernel else { return Vec::new() };
-        kernel.runtime.block_on(table::left(&kernel.connection, table::GUARDS)).unwrap_or_default()
+        kernel.runtime.block_on(table::left(&kernel.connection, &kernel.instance, table::GUARDS)).unwrap_or_default()
     }
 
     /// The tables are whole: sets, chains on their links, rules.
     pub fn intact(&mut self, vips: &[Vip]) -> bool {
         let Some(kernel) = &mut self.kernel else { return true };
-        kernel.runtime.block_on(table::intact(&kernel.connection, kernel.layout, vips)).unwrap_or(false)
+        kernel.intact(vips)
     }
 
     /// Makes the tables anew in one transaction, with the gates of what is held (and until when) open from the start.
     pub fn repair(&mut self, vips: &[Vip], held: &[(Vip, Time)]) -> Result<(), TableError> {
         let guard = self.guard;
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        kernel.runtime.block_on(table::repair(&kernel.connection, kernel.layout, vips, held, guard))?;
+        let of = (kernel.layout, &kernel.instance);
+        kernel.runtime.block_on(table::repair(&kernel.connection, of, vips, held, guard))?;
         // A delay between reading the clock and the commit would have stretched them.
         for (vip, end) in held {
             if self.renew(vip, &BOTH, *end) == GateDone::Lost {
@@ -187,7 +197,8 @@ impl Gates {
     /// Removes the tables, gates and guards; the markers stay.
     pub fn remove(&mut self) -> Result<(), TableError> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        kernel.runtime.block_on(table::remove(&kernel.connection)).map(|_| ())
+        let own = |table: &_| kernel.instance.has(table);
+        kernel.runtime.block_on(table::remove(&kernel.connection, own)).map(drop)
     }
 
     /// Guards these addresses for so long: what is not held is silent. Guards end by themselves, so that a dead Baton never
@@ -202,7 +213,7 @@ impl Gates {
         self.guarded = first;
         // Where everybody may change the tables, a guard is worth nothing unless the rules are there.
         if !kernel.owned && !more {
-            if !kernel.runtime.block_on(table::intact(&kernel.connection, kernel.layout, vips)).unwrap_or(false) {
+            if !kernel.intact(vips) {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "somebody else changed the nftables tables"));
             }
             self.looked = now;
@@ -210,6 +221,7 @@ impl Gates {
         for chunk in vips.chunks(CHUNK) {
             kernel.guard(chunk, timeout)?;
         }
+        kernel.free(vips);
         Ok(())
     }
 
@@ -217,7 +229,7 @@ impl Gates {
     pub fn unguard(&mut self, vip: &Vip) -> io::Result<()> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
         let mut batch = kernel.batch();
-        for (family, table, name, key) in table::guards(kernel.layout, vip) {
+        for (family, table, name, key) in table::guards(kernel.layout, &kernel.instance, vip) {
             batch.clear(Set { family, table: &table, name }, &key);
         }
         match kernel.run(batch) {
@@ -351,7 +363,7 @@ impl std::fmt::Debug for Kernel {
 }
 
 impl Kernel {
-    fn open(layout: Option<Layout>) -> Result<Kernel, Unsupported> {
+    fn open(layout: Option<Layout>, instance: Instance) -> Result<Kernel, Unsupported> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let connection = {
             let _context = runtime.enter();
@@ -364,7 +376,17 @@ impl Kernel {
         // As far as is allowed: a batch that fails is answered for each element that is not there.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(connection.socket(), ANSWERS);
         let (sequence, buffer) = (FIRST_SEQUENCE, vec![0; 16 * 1024]);
-        Ok(Kernel { layout, owned: false, connection, runtime, sequence, buffer, missing: Vec::new() })
+        Ok(Kernel {
+            layout,
+            instance,
+            orphans: None,
+            owned: false,
+            connection,
+            runtime,
+            sequence,
+            buffer,
+            missing: Vec::new(),
+        })
     }
 
     fn batch(&self) -> Batch {
@@ -384,7 +406,7 @@ impl Kernel {
     /// An element of unknown state gets a fresh timeout: of a guard it does no harm to revive one.
     fn guard(&mut self, vips: &[Vip], timeout: Duration) -> Result<(), Refusal> {
         let mut batch = self.batch();
-        for (family, table, name, key) in vips.iter().flat_map(|vip| table::guards(self.layout, vip)) {
+        for (family, table, name, key) in vips.iter().flat_map(|vip| table::guards(self.layout, &self.instance, vip)) {
             let set = Set { family, table: &table, name };
             batch.clear(set, &key);
             batch.add(set, &key, timeout);
@@ -410,7 +432,7 @@ impl Kernel {
                 (Gate::Accept, IpAddr::V4(_)) => "accept4",
                 (Gate::Accept, IpAddr::V6(_)) => "accept6",
             };
-            let place = |family| Place { family, table: table::name(&vip.interface), set };
+            let place = |family| Place { family, table: self.instance.gates(&vip.interface), set };
             places.extend(self.layout.places(set).map(place));
         }
         places

@@ -1,7 +1,7 @@
 //! Ports of addresses: which of them others may reach, and which lead to another port of this host.
 //!
 //! ```text
-//! table inet baton {
+//! table inet baton (or of one of several instances) {
 //!   set closed4, closed6     addresses of which only the allowed ports are reached
 //!   set allowed4, allowed6   address . protocol . port
 //!   chain input  { filter: from lo, in allowed: accept; ICMP errors and neighbour discovery: accept; to a closed address: drop }
@@ -21,10 +21,8 @@ use nlink::netlink::nftables::types::{
 };
 use nlink::netlink::nftables::{Expr, LookupExpr, Transaction};
 
-use crate::table::{self, TableError, key};
+use crate::table::{self, Instance, TableError, key};
 
-/// Its name does not begin as those of the gates do: it belongs to nobody's socket.
-const TABLE: &str = "baton";
 const IPV4: u8 = 2;
 const IPV6: u8 = 10;
 const ICMP: u8 = 1;
@@ -48,46 +46,48 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Puts the table in place, in one transaction; an empty one is removed.
-    pub fn apply(&self) -> Result<(), TableError> {
-        if *self == Ports::default() {
-            return remove().map(drop);
-        }
+    /// Puts the instance's table in place, in one transaction; an empty one is removed. It belongs to nobody's socket.
+    pub fn apply(&self, instance: &Instance) -> Result<(), TableError> {
+        let name = instance.table();
         table::run(async {
             let connection = table::connect()?;
+            if *self == Ports::default() {
+                let removed = connection.del_table_if_exists(name.as_str(), Family::Inet).await.map(drop);
+                return removed.map_err(|source| table::failed(&format!("remove table inet {name}"), source));
+            }
             let tables = connection.list_tables_in(Family::Inet).await;
             let tables = tables.map_err(|source| table::failed("list tables", source))?;
             let mut anew = connection.transaction();
-            if tables.iter().any(|table| table.name == TABLE) {
-                anew = anew.del_table(TABLE, Family::Inet);
+            if tables.iter().any(|table| table.name == name) {
+                anew = anew.del_table(&name, Family::Inet);
             }
-            let made = self.make(anew.add_table(TABLE, Family::Inet)).commit(&connection).await;
-            made.map_err(|source| table::failed("make table inet baton", source))
+            let made = self.make(&name, anew.add_table(&name, Family::Inet)).commit(&connection).await;
+            made.map_err(|source| table::failed(&format!("make table inet {name}"), source))
         })
     }
 
-    fn make(&self, mut transaction: Transaction) -> Transaction {
+    fn make(&self, table: &str, mut transaction: Transaction) -> Transaction {
         for v6 in [false, true] {
             let addresses = self.closed.iter().filter(|a| a.is_ipv6() == v6).map(|a| SetElement::new(key(*a)));
-            transaction = filled(transaction, closed(v6), addresses.collect());
+            transaction = filled(transaction, closed(table, v6), addresses.collect());
             let ports = self.allowed.iter().filter(|(a, ..)| a.is_ipv6() == v6);
             let ports = ports.map(|(a, protocol, port)| SetElement::new(port_key(*a, *protocol, *port)));
-            transaction = filled(transaction, allowed(v6), ports.collect());
+            transaction = filled(transaction, allowed(table, v6), ports.collect());
         }
         if !self.closed.is_empty() {
             let base = BaseChain::filter(FilterHook::Input, Priority::Filter);
-            transaction = chain(transaction, "input", base);
+            transaction = chain(transaction, table, "input", base);
             for body in [own(), admit(false), admit(true), errors(false), errors(true), refuse(false), refuse(true)] {
-                transaction = transaction.add_rule(rule("input", body));
+                transaction = transaction.add_rule(rule(table, "input", body));
             }
         }
         if !self.redirected.is_empty() {
             let hooks = [("arriving", NatHook::Prerouting), ("leaving", NatHook::Output)];
             for (name, hook) in hooks {
-                transaction = chain(transaction, name, BaseChain::nat(hook, Priority::Custom(BEFORE_OTHERS)));
+                transaction = chain(transaction, table, name, BaseChain::nat(hook, Priority::Custom(BEFORE_OTHERS)));
                 for (from, to) in &self.redirected {
                     let family = if from.is_ipv6() { Family::Ip6 } else { Family::Ip };
-                    let lead = Rule::new(TABLE, name).family(Family::Inet).match_daddr(from.ip(), whole(from.ip()));
+                    let lead = Rule::new(table, name).family(Family::Inet).match_daddr(from.ip(), whole(from.ip()));
                     let lead = lead.match_tcp_dport(from.port()).nat(NatStatement::dnat_to_port(family, *to));
                     transaction = transaction.add_rule(lead);
                 }
@@ -97,27 +97,23 @@ impl Ports {
     }
 }
 
-/// Removes the table. `true`: it was there.
-pub fn remove() -> Result<bool, TableError> {
-    table::run(async {
-        let connection = table::connect()?;
-        let removed = connection.del_table_if_exists(TABLE, Family::Inet).await;
-        removed.map_err(|source| table::failed("remove table inet baton", source))
-    })
+/// Removes all such tables; the names of those that were there.
+pub fn remove() -> Result<Vec<String>, TableError> {
+    table::run(async { table::remove(&table::connect()?, table::are_ports).await })
 }
 
 fn whole(address: IpAddr) -> u8 {
     if address.is_ipv6() { 128 } else { 32 }
 }
 
-fn chain(transaction: Transaction, name: &str, base: BaseChain) -> Transaction {
-    // The names are short and constant.
-    let Ok(chain) = Chain::new(TABLE, name) else { return transaction };
+fn chain(transaction: Transaction, table: &str, name: &str, base: BaseChain) -> Transaction {
+    // The names are short.
+    let Ok(chain) = Chain::new(table, name) else { return transaction };
     transaction.add_chain(chain.family(Family::Inet).base(base))
 }
 
-fn rule(chain: &str, body: Vec<Expr>) -> Rule {
-    Rule::new(TABLE, chain).family(Family::Inet).expressions(body)
+fn rule(table: &str, chain: &str, body: Vec<Expr>) -> Rule {
+    Rule::new(table, chain).family(Family::Inet).expressions(body)
 }
 
 fn filled(transaction: Transaction, set: Set, elements: Vec<SetElement>) -> Transaction {
@@ -129,13 +125,13 @@ fn address_type(v6: bool) -> SetKeyType {
     if v6 { SetKeyType::Ipv6Addr } else { SetKeyType::Ipv4Addr }
 }
 
-fn closed(v6: bool) -> Set {
-    Set::new(TABLE, closed_name(v6)).family(Family::Inet).key_type(address_type(v6))
+fn closed(table: &str, v6: bool) -> Set {
+    Set::new(table, closed_name(v6)).family(Family::Inet).key_type(address_type(v6))
 }
 
-fn allowed(v6: bool) -> Set {
+fn allowed(table: &str, v6: bool) -> Set {
     let key = vec![address_type(v6), SetKeyType::InetProto, SetKeyType::InetService];
-    Set::new(TABLE, allowed_name(v6)).family(Family::Inet).key_type(SetKeyType::Concat(key))
+    Set::new(table, allowed_name(v6)).family(Family::Inet).key_type(SetKeyType::Concat(key))
 }
 
 fn closed_name(v6: bool) -> &'static str {

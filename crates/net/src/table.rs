@@ -1,5 +1,6 @@
 //! The nftables tables that carry the gates: one per VIP interface (`netdev baton-IF`), one for ARP on other interfaces
-//! (`arp baton`), and the markers that outlive a stop (`inet baton-marks`).
+//! (`arp baton`), and the markers that outlive a stop (`inet baton-marks`). Several instances have other names
+//! ([`Instance`]).
 //!
 //! ```text
 //! table netdev baton-eth0 {
@@ -15,8 +16,10 @@
 //! Without the egress hook there are two more tables per interface (`arp baton-IF`, `inet baton-IF`) with the rules for
 //! what goes out. Made with a netlink library over the socket that owns them (`owner,persist` where the kernel has it).
 
+mod instance;
 mod layout;
 mod marker;
+mod others;
 mod rules;
 mod watch;
 
@@ -31,16 +34,17 @@ use nlink::netlink::nftables::types::{Family, Set, SetElement, SetKeyType, Table
 use nlink::netlink::{Connection, Nftables};
 
 use crate::clock;
+pub use instance::Instance;
+pub(crate) use instance::are_ports;
+use instance::is_ours;
 pub use layout::Layout;
 pub use marker::{Markers, forget, mark, markers};
+pub(crate) use others::{Orphan, orphans};
+pub use others::{guarded_by_others, owned_by_others};
 pub use watch::Watch;
 
 /// `NFPROTO_ARP`.
 const ARP: u8 = 3;
-/// The table that keeps ARP for a VIP on its own interface.
-const ARP_TABLE: &str = "baton";
-/// What the name of a gate table begins with; the interface follows.
-const PREFIX: &str = "baton-";
 /// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`: nobody else changes the table while its socket is open, and it outlives the
 /// socket.
 const OWNED: u32 = OWNER | 0x4;
@@ -78,8 +82,8 @@ impl fmt::Display for TableError {
         match self {
             TableError::Owned { table } => write!(
                 f,
-                "the nftables table {table} belongs to another running process: is a second instance of Baton running in \
-                 this network namespace?"
+                "the nftables table {table} belongs to another running process: is a second instance of Baton, which does the \
+                 same, running in this network namespace?"
             ),
             TableError::NoInterface { interface } => write!(f, "there is no interface {interface}"),
             TableError::Kernel { what, source } => write!(f, "nftables: cannot {what}: {source}"),
@@ -135,12 +139,12 @@ impl From<std::io::Error> for Unsupported {
 pub(crate) async fn layout(connection: &Connection<Nftables>) -> Result<Layout, TableError> {
     // What a predecessor made needs no try. (A chain that goes makes the next close of such a socket wait for tens of
     // milliseconds, in which a killed holder that comes back has no listeners.)
-    for (table, _) in ours(connection).await?.iter().filter(|(_, family)| *family == Family::Netdev) {
-        if rules::goes_out(connection, table).await {
+    for table in ours(connection, is_ours).await?.iter().filter(|table| table.family == Family::Netdev) {
+        if rules::goes_out(connection, &table.name).await {
             return Ok(Layout::Egress);
         }
     }
-    let name = format!("{PREFIX}try-{}", std::process::id());
+    let name = Instance::default().gates(&format!("try-{}", std::process::id()));
     let mut refused = None;
     for layout in [Layout::Egress, Layout::Output] {
         // Removed in the transaction that makes them, so nobody ever sees them.
@@ -157,14 +161,9 @@ pub(crate) async fn layout(connection: &Connection<Nftables>) -> Result<Layout, 
     Err(failed("make a chain where frames of a link come in and go out", source))
 }
 
-/// Removes what a dead instance left (the markers stay); the names of the tables that were there.
+/// Removes what dead instances left (the markers stay); the names of the tables that were there.
 pub fn cleanup() -> Result<Vec<String>, TableError> {
-    run(async { remove(&connect()?).await })
-}
-
-/// The gate table of an interface.
-pub(crate) fn name(interface: &str) -> String {
-    format!("{PREFIX}{interface}")
+    run(async { remove(&connect()?, is_ours).await })
 }
 
 /// An address as the key of an element.
@@ -176,15 +175,15 @@ pub(crate) fn key(address: IpAddr) -> Vec<u8> {
 }
 
 /// The elements that guard an address: family, table, set, key.
-pub(crate) fn guards(layout: Layout, vip: &Vip) -> Vec<(u8, String, &'static str, Vec<u8>)> {
+pub(crate) fn guards(layout: Layout, instance: &Instance, vip: &Vip) -> Vec<(u8, String, &'static str, Vec<u8>)> {
     let address = key(vip.address);
     let set = guard_set(vip.address);
     let mut guards: Vec<_> =
-        layout.places(set).map(|family| (family, name(&vip.interface), set, address.clone())).collect();
+        layout.places(set).map(|family| (family, instance.gates(&vip.interface), set, address.clone())).collect();
     if vip.address.is_ipv4() {
         let home = rules::home_key(&address, &vip.interface);
-        guards.push((ARP, ARP_TABLE.to_owned(), "guard", address));
-        guards.push((ARP, ARP_TABLE.to_owned(), "home", home));
+        guards.push((ARP, instance.table(), "guard", address));
+        guards.push((ARP, instance.table(), "home", home));
     }
     guards
 }
@@ -200,53 +199,74 @@ pub(crate) fn connect() -> Result<Connection<Nftables>, TableError> {
 }
 
 /// Makes or updates the tables.
-pub(crate) async fn install(connection: &Connection<Nftables>, layout: Layout, vips: &[Vip]) -> Result<(), TableError> {
-    let present = ours(connection).await?;
+pub(crate) async fn install(
+    connection: &Connection<Nftables>,
+    (layout, instance): (Layout, &Instance),
+    vips: &[Vip],
+) -> Result<(), TableError> {
+    let present = ours(connection, |table| instance.has(table)).await?;
     for interface in interfaces(vips) {
-        let table = name(interface);
-        let there: Vec<Family> = present.iter().filter(|(n, _)| *n == table).map(|(_, family)| *family).collect();
+        let table = instance.gates(interface);
+        let there = families(&present, &table);
         let as_wanted = there.len() == layout.families().len() && layout.families().iter().all(|f| there.contains(f));
-        if as_wanted && whole(connection, layout, interface).await? {
+        if as_wanted && whole(connection, (layout, instance), interface).await? {
             for family in there {
                 adopt(connection, &table, family).await?;
             }
         } else {
             let live = live(connection, &table, &there).await;
-            make(connection, layout, interface, &live, &there).await?;
+            make(connection, layout, (&table, interface), &live, &there).await?;
         }
     }
-    if !present.contains(&(ARP_TABLE.to_owned(), Family::Arp)) {
-        make_arp(connection, &[], false).await
-    } else if rules::arp_intact(connection, ARP_TABLE).await? {
-        adopt(connection, ARP_TABLE, Family::Arp).await
-    } else {
-        make_arp(connection, &[], true).await
+    for table in instance.arp() {
+        if !families(&present, &table).contains(&Family::Arp) {
+            make_arp(connection, &table, &[], false).await?;
+        } else if rules::arp_intact(connection, &table).await? {
+            adopt(connection, &table, Family::Arp).await?;
+        } else {
+            make_arp(connection, &table, &[], true).await?;
+        }
     }
+    Ok(())
 }
 
-/// All our tables belong to a socket: nobody else can change them.
-pub(crate) async fn owned(connection: &Connection<Nftables>) -> bool {
-    let Ok(tables) = connection.list_tables().await else { return false };
-    tables.iter().filter(|table| is_ours(table)).all(|table| table.flags & OWNER != 0)
+/// The families in which there is a table of this name.
+fn families(present: &[Table], name: &str) -> Vec<Family> {
+    present.iter().filter(|table| table.name == name).map(|table| table.family).collect()
+}
+
+/// All of an instance's tables belong to a socket: nobody else can change them.
+pub(crate) async fn owned(connection: &Connection<Nftables>, instance: &Instance) -> bool {
+    let Ok(tables) = ours(connection, |table| instance.has(table)).await else { return false };
+    tables.iter().all(|table| table.flags & OWNER != 0)
 }
 
 /// The tables, their sets, chains and rules are all there.
 pub(crate) async fn intact(
     connection: &Connection<Nftables>,
-    layout: Layout,
+    (layout, instance): (Layout, &Instance),
     vips: &[Vip],
 ) -> Result<bool, TableError> {
     for interface in interfaces(vips) {
-        if !whole(connection, layout, interface).await? {
+        if !whole(connection, (layout, instance), interface).await? {
             return Ok(false);
         }
     }
-    rules::arp_intact(connection, ARP_TABLE).await
+    for table in instance.arp() {
+        if !rules::arp_intact(connection, &table).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-async fn whole(connection: &Connection<Nftables>, layout: Layout, interface: &str) -> Result<bool, TableError> {
+async fn whole(
+    connection: &Connection<Nftables>,
+    (layout, instance): (Layout, &Instance),
+    interface: &str,
+) -> Result<bool, TableError> {
     for family in layout.families() {
-        if !rules::intact(connection, (layout, *family), (&name(interface), interface)).await? {
+        if !rules::intact(connection, (layout, *family), (&instance.gates(interface), interface)).await? {
             return Ok(false);
         }
     }
@@ -256,12 +276,12 @@ async fn whole(connection: &Connection<Nftables>, layout: Layout, interface: &st
 /// Makes the tables anew, those of an interface in one transaction: what is held first.
 pub(crate) async fn repair(
     connection: &Connection<Nftables>,
-    layout: Layout,
+    (layout, instance): (Layout, &Instance),
     vips: &[Vip],
     held: &[(Vip, Time)],
     guard: Duration,
 ) -> Result<(), TableError> {
-    let present = ours(connection).await?;
+    let present = ours(connection, |table| instance.has(table)).await?;
     let mut order: Vec<&str> = interfaces(vips);
     order.sort_by_key(|interface| !held.iter().any(|(vip, _)| vip.interface == *interface));
     for interface in order {
@@ -274,19 +294,25 @@ pub(crate) async fn repair(
         for vip in vips.iter().filter(|vip| vip.interface == interface) {
             live.push((guard_set(vip.address), vip.address, guard));
         }
-        let table = name(interface);
-        let there: Vec<Family> = present.iter().filter(|(n, _)| *n == table).map(|(_, family)| *family).collect();
-        make(connection, layout, interface, &live, &there).await?;
+        let table = instance.gates(interface);
+        make(connection, layout, (&table, interface), &live, &families(&present, &table)).await?;
     }
     let homes: Vec<(Vip, Duration)> =
         vips.iter().filter(|vip| vip.address.is_ipv4()).map(|vip| (vip.clone(), guard)).collect();
-    make_arp(connection, &homes, present.contains(&(ARP_TABLE.to_owned(), Family::Arp))).await
+    for (nth, table) in instance.arp().iter().enumerate() {
+        let homes = if nth == 0 { homes.as_slice() } else { &[] };
+        make_arp(connection, table, homes, families(&present, table).contains(&Family::Arp)).await?;
+    }
+    Ok(())
 }
 
-/// Removes all tables but the markers.
-pub(crate) async fn remove(connection: &Connection<Nftables>) -> Result<Vec<String>, TableError> {
+/// Removes these tables.
+pub(crate) async fn remove(
+    connection: &Connection<Nftables>,
+    which: impl Fn(&Table) -> bool,
+) -> Result<Vec<String>, TableError> {
     let mut removed = Vec::new();
-    for (table, family) in ours(connection).await? {
+    for Table { name: table, family, .. } in ours(connection, which).await? {
         match connection.del_table_if_exists(table.as_str(), family).await {
             Ok(true) => removed.push(format!("{} {table}", family.name())),
             Ok(false) => {}
@@ -318,12 +344,13 @@ pub(crate) const GUARDS: &[&str] = &["guard4", "guard6"];
 /// Addresses in these sets, with the longest time left.
 pub(crate) async fn left(
     connection: &Connection<Nftables>,
+    instance: &Instance,
     sets: &[&str],
 ) -> Result<Vec<(IpAddr, Duration)>, TableError> {
     let mut all: BTreeMap<IpAddr, Duration> = BTreeMap::new();
-    for (table, family) in ours(connection).await?.iter().filter(|(table, _)| table != ARP_TABLE) {
+    for table in ours(connection, |table| instance.has_gates(table)).await? {
         for set in sets {
-            for (address, left) in elements(connection, (table, *family), set).await {
+            for (address, left) in elements(connection, (&table.name, table.family), set).await {
                 let longest = all.entry(address).or_default();
                 *longest = left.max(*longest);
             }
@@ -342,19 +369,10 @@ fn interfaces(vips: &[Vip]) -> Vec<&str> {
     set.into_iter().collect()
 }
 
-/// Our tables but the markers.
-async fn ours(connection: &Connection<Nftables>) -> Result<Vec<(String, Family)>, TableError> {
+/// The tables of this network namespace that are meant.
+async fn ours(connection: &Connection<Nftables>, which: impl Fn(&Table) -> bool) -> Result<Vec<Table>, TableError> {
     let tables = connection.list_tables().await.map_err(|source| failed("list tables", source))?;
-    Ok(tables.into_iter().filter(is_ours).map(|table| (table.name, table.family)).collect())
-}
-
-fn is_ours(table: &Table) -> bool {
-    match table.family {
-        Family::Netdev => table.name.starts_with(PREFIX),
-        Family::Arp => table.name == ARP_TABLE || table.name.starts_with(PREFIX),
-        Family::Inet => table.name != marker::TABLE && table.name.starts_with(PREFIX),
-        _ => false,
-    }
+    Ok(tables.into_iter().filter(which).collect())
 }
 
 /// An element to be: set, address, time left.
@@ -397,22 +415,23 @@ async fn elements(
 async fn make(
     connection: &Connection<Nftables>,
     layout: Layout,
-    interface: &str,
+    (table, interface): (&str, &str),
     live: &[Live],
     there: &[Family],
 ) -> Result<(), TableError> {
-    let table = name(interface);
     for flags in [OWNED, 0] {
         let mut transaction = connection.transaction();
         for family in there {
-            transaction = transaction.del_table(&table, *family);
+            transaction = transaction.del_table(table, *family);
         }
         for family in layout.families() {
-            transaction = rules::make(transaction, (layout, *family), (&table, interface), flags, live);
+            transaction = rules::make(transaction, (layout, *family), (table, interface), flags, live);
         }
         match transaction.commit(connection).await {
             Err(error) if flags == OWNED && knows_no_owner(&error) => {}
-            Err(error) if !there.is_empty() && error.is_permission_denied() => return Err(TableError::Owned { table }),
+            Err(error) if !there.is_empty() && error.is_permission_denied() => {
+                return Err(TableError::Owned { table: table.to_owned() });
+            }
             Err(error) if matches!(error.errno(), Some(libc::ENODEV | libc::ENOENT)) => {
                 return Err(TableError::NoInterface { interface: interface.to_owned() });
             }
@@ -424,20 +443,21 @@ async fn make(
 
 async fn make_arp(
     connection: &Connection<Nftables>,
+    table: &str,
     homes: &[(Vip, Duration)],
     replaces: bool,
 ) -> Result<(), TableError> {
     for flags in [OWNED, 0] {
         let mut transaction = connection.transaction();
         if replaces {
-            transaction = transaction.del_table(ARP_TABLE, Family::Arp);
+            transaction = transaction.del_table(table, Family::Arp);
         }
-        match rules::make_arp(transaction, ARP_TABLE, flags, homes).commit(connection).await {
+        match rules::make_arp(transaction, table, flags, homes).commit(connection).await {
             Err(error) if flags == OWNED && knows_no_owner(&error) => {}
             Err(error) if replaces && error.is_permission_denied() => {
-                return Err(TableError::Owned { table: ARP_TABLE.to_owned() });
+                return Err(TableError::Owned { table: table.to_owned() });
             }
-            other => return other.map_err(|source| failed("make table arp baton", source)),
+            other => return other.map_err(|source| failed(&format!("make table {table}"), source)),
         }
     }
     Ok(())

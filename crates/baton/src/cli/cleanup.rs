@@ -18,6 +18,13 @@ pub(super) fn run(options: &Cleanup) -> ExitCode {
         let why = format!("an instance runs in this network namespace ({}): stop it first", path.display());
         return fail(REFUSED, &why);
     }
+    // Its socket may be in another file system.
+    if let Ok(owned) = table::owned_by_others()
+        && let Some(name) = owned.first()
+    {
+        let why = format!("an instance runs in this network namespace (it owns the table {name}): stop it first");
+        return fail(REFUSED, &why);
+    }
     let mut did = Removed::default();
     // Addresses first: one without its gates would answer.
     addresses(&mut did);
@@ -30,9 +37,8 @@ pub(super) fn run(options: &Cleanup) -> ExitCode {
         Err(e) => did.failed.push(format!("nftables tables: {e}")),
     }
     match baton_net::ports::remove() {
-        Ok(true) => did.removed.push("nftables table inet baton".to_owned()),
-        Ok(false) => {}
-        Err(e) => did.failed.push(format!("nftables table inet baton: {e}")),
+        Ok(names) => did.removed.extend(names.into_iter().map(|name| format!("nftables table {name}"))),
+        Err(e) => did.failed.push(format!("nftables tables of ports: {e}")),
     }
     for path in paths {
         match std::fs::remove_file(&path) {

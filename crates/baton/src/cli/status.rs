@@ -35,21 +35,37 @@ pub(super) fn run(options: &Status) -> ExitCode {
     }
 }
 
+/// What every daemon of this network namespace says, one after the other.
 fn picture(options: &Status) -> Result<String, String> {
     let netns = process::netns_inode();
-    let path = socket::path(&options.run_dir, netns);
-    let text = match socket::ask(&path) {
-        Err(e) if is_absent(&e) => match managers(&options.run_dir, netns).first() {
-            Some(manager) => socket::question(manager, "status").map_err(|e| absent(&options.run_dir, manager, &e))?,
-            None => return Err(absent(&options.run_dir, &path, &e)),
-        },
-        other => other.map_err(|e| absent(&options.run_dir, &path, &e))?,
-    };
-    if options.json {
-        return Ok(text);
+    let start = socket::path(&options.run_dir, netns);
+    let managers = managers(&options.run_dir, netns);
+    let mut answers = Vec::new();
+    match socket::ask(&start) {
+        Err(e) if is_absent(&e) && !managers.is_empty() => {}
+        answer => answers.push((start, answer)),
     }
-    let document: Document = serde_json::from_str(&text).map_err(|e| format!("{}: its answer: {e}", path.display()))?;
-    Ok(table::render(&document))
+    answers.extend(managers.into_iter().map(|path| (path.clone(), socket::question(&path, "status"))));
+    // One that has died is of interest when nobody lives.
+    if answers.iter().any(|(_, answer)| answer.is_ok()) {
+        answers.retain(|(_, answer)| !answer.as_ref().is_err_and(is_absent));
+    }
+    let several = answers.len() > 1;
+    let mut text = String::new();
+    for (path, answer) in answers {
+        let answer = answer.map_err(|e| absent(&options.run_dir, &path, &e))?;
+        if options.json {
+            text += &answer;
+            continue;
+        }
+        let document: Document =
+            serde_json::from_str(&answer).map_err(|e| format!("{}: its answer: {e}", path.display()))?;
+        if several {
+            text += &format!("{}{}:\n", if text.is_empty() { "" } else { "\n" }, path.display());
+        }
+        text += &table::render(&document);
+    }
+    Ok(text)
 }
 
 /// Nobody answers there.

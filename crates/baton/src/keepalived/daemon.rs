@@ -7,6 +7,7 @@ use baton_config::keepalived::Config;
 use baton_core::settings::Vip;
 use baton_core::vrrp::{Event, Found, Status};
 use baton_net::clock;
+use baton_net::table::Instance;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -34,6 +35,8 @@ const SCRIPTS: Duration = Duration::from_secs(5);
 pub(super) struct Daemon {
     options: Options,
     config: Config,
+    /// Whose tables the kernel has for it.
+    instance: Instance,
     fence: bool,
     thread: Handle,
     reports: mpsc::Receiver<Report>,
@@ -72,8 +75,9 @@ pub(super) async fn run(
         startup("startup_script", command, *timeout, &config).await;
     }
     // Its sockets are made by a small runtime of their own.
-    let address_monitoring = options.address_monitoring;
-    let opened = tokio::task::spawn_blocking(move || open_world(address_monitoring)).await;
+    let (instance, address_monitoring) = (instance(&options, &config), options.address_monitoring);
+    let own = instance.clone();
+    let opened = tokio::task::spawn_blocking(move || open_world(&own, address_monitoring)).await;
     let (world, fence) = match opened.unwrap_or_else(|e| Err(e.to_string())) {
         Ok(opened) => opened,
         Err(why) => return failed(&why),
@@ -90,6 +94,7 @@ pub(super) async fn run(
     let mut daemon = Daemon {
         options,
         config,
+        instance,
         fence,
         thread,
         reports,
@@ -116,12 +121,20 @@ fn failed(why: &str) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
+/// Several run beside each other as the original's do: those that are not told apart by their pid files are refused.
+fn instance(options: &Options, config: &Config) -> Instance {
+    let name = config.global.instance.as_deref();
+    let file = options.pid_files.first().filter(|_| options.own_pid_file).map(|file| file.display().to_string());
+    let parts = ["keepalived"].into_iter().chain(name).chain(file.as_deref());
+    Instance::of([parts.collect::<Vec<_>>().join(".")])
+}
+
 /// Without nftables it runs as the original does: an address stays where a process was killed.
-fn open_world(address_monitoring: bool) -> Result<(World, bool), String> {
-    match World::open(true, address_monitoring) {
+fn open_world(instance: &Instance, address_monitoring: bool) -> Result<(World, bool), String> {
+    match World::open(instance.clone(), true, address_monitoring) {
         Ok(world) => Ok((world, true)),
         Err(why) => {
-            let world = World::open(false, address_monitoring)?;
+            let world = World::open(instance.clone(), false, address_monitoring)?;
             warn!("{why}; so nothing ends what this process holds when it is killed, as with the original");
             Ok((world, false))
         }
@@ -373,8 +386,8 @@ impl Daemon {
         let settings = assemble::settings(&self.config, self.fence, false);
         let addresses = settings.routers.iter().flat_map(|router| router.all_addresses());
         let vips: Vec<Vip> = addresses.map(vrrp::vip).collect();
-        let fence = self.fence;
-        let withdrawn = tokio::task::spawn_blocking(move || crate::kernel::withdraw(&vips, fence)).await;
+        let (instance, fence) = (self.instance.clone(), self.fence);
+        let withdrawn = tokio::task::spawn_blocking(move || crate::kernel::withdraw(&instance, &vips, fence)).await;
         for failure in withdrawn.unwrap_or_else(|e| vec![e.to_string()]) {
             warn!("{failure}");
         }

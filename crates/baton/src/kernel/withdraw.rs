@@ -7,13 +7,14 @@ use baton_core::keeper::GateOp;
 use baton_core::settings::Vip;
 use baton_net::gate::Gates;
 use baton_net::rtnl::Rtnl;
+use baton_net::table::Instance;
 
 /// Shuts every gate and removes every address, on sockets of its own. Tables that still belong to the thread's socket
 /// cannot be removed: their gates end by themselves. Goes on after a failure and returns all of them.
 #[must_use]
-pub fn withdraw(vips: &[Vip], fence: bool) -> Vec<String> {
+pub fn withdraw(instance: &Instance, vips: &[Vip], fence: bool) -> Vec<String> {
     let mut failures = Vec::new();
-    match Gates::open(fence) {
+    match Gates::open_for(instance.clone(), fence) {
         Ok(mut gates) => {
             for vip in vips {
                 gates.apply(vip, GateOp::Shut);

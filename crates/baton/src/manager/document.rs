@@ -80,13 +80,13 @@ impl Manager {
             format!("{}: held by {holder}{left}", l.name)
         };
         let leases: Vec<String> = self.leases().iter().map(of).collect();
-        let mut tables = Vec::new();
+        let (mut tables, instance) = (Vec::new(), &self.parts.instance);
         if self.parts.fence {
-            tables.extend(self.kept.values().map(|vip| format!("netdev baton-{}", vip.interface)));
-            tables.push("arp baton".to_owned());
+            tables.extend(self.kept.values().map(|vip| format!("netdev {}", instance.gates(&vip.interface))));
+            tables.push(format!("arp {}", instance.table()));
         }
         if self.ports != baton_net::ports::Ports::default() {
-            tables.push("inet baton".to_owned());
+            tables.push(format!("inet {}", instance.table()));
         }
         tables.sort();
         tables.dedup();

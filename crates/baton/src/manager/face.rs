@@ -160,6 +160,9 @@ async fn answer(stream: UnixStream, questions: &Questions) -> Option<()> {
     timeout(READER, writer.write_all(text.as_bytes())).await.ok()?.ok()
 }
 
+/// What is to be said of a Service where none is kept.
+pub(crate) const NOT_KEPT: &str = "Services are not kept here: the manager runs without --services\n";
+
 impl Manager {
     pub(super) fn answer(&self, question: Question) {
         match question {
@@ -199,7 +202,7 @@ impl Manager {
     fn explain(&self, key: &Key) -> String {
         match &self.serving {
             Some(serving) => serving.state.explain(key).to_string(),
-            None => "Services are not kept here: the manager runs without --services\n".to_owned(),
+            None => NOT_KEPT.to_owned(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use baton_core::settings::Vip;
+use baton_net::table::Instance;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
@@ -56,7 +57,8 @@ impl Manager {
             }
         };
         if !clean {
-            withdraw(self.kept.values().cloned().collect(), self.parts.fence).await;
+            let vips = self.kept.values().cloned().collect();
+            withdraw(self.parts.instance.clone(), vips, self.parts.fence).await;
         }
         drop(self.parts.socket.take());
         self.remove_ports().await;
@@ -95,8 +97,8 @@ impl Manager {
 }
 
 /// Shuts and removes what the keeper's thread no longer can.
-async fn withdraw(vips: Vec<Vip>, fence: bool) {
-    let failures = spawn_blocking(move || kernel::withdraw(&vips, fence)).await;
+async fn withdraw(instance: Instance, vips: Vec<Vip>, fence: bool) {
+    let failures = spawn_blocking(move || kernel::withdraw(&instance, &vips, fence)).await;
     for failure in failures.unwrap_or_else(|e| vec![e.to_string()]) {
         error!("not withdrawn: {failure}");
     }

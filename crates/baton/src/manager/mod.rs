@@ -34,6 +34,7 @@ use baton_core::lease::LeaseName;
 use baton_core::services::{Change, Interface};
 use baton_core::settings::Vip;
 use baton_core::time::Time;
+use baton_net::table::Instance;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -56,6 +57,7 @@ use names::Resolver;
 use outbox::Outbox;
 use serving::Serving;
 
+pub(crate) use face::NOT_KEPT;
 pub use start::run;
 
 /// What the start sequence has made.
@@ -65,6 +67,8 @@ struct Parts {
     settings: ManagerSettings,
     /// The namespace of Leases that name none.
     namespace: String,
+    /// Whose tables the kernel has for it.
+    instance: Instance,
     /// Where addresses go that nothing else is said about.
     interface: String,
     /// The kernel enforces the end of every hold.

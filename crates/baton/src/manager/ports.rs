@@ -17,8 +17,8 @@ impl Manager {
         if wanted == self.ports {
             return;
         }
-        let asked = wanted.clone();
-        let applied = spawn_blocking(move || asked.apply().map_err(|e| e.to_string())).await;
+        let (asked, instance) = (wanted.clone(), self.parts.instance.clone());
+        let applied = spawn_blocking(move || asked.apply(&instance).map_err(|e| e.to_string())).await;
         match applied.unwrap_or_else(|e| Err(e.to_string())) {
             Ok(()) => {
                 self.ports = wanted;

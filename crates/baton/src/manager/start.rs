@@ -13,6 +13,7 @@ use baton_core::settings::Ownership;
 use baton_net::gate::Gates;
 use baton_net::packet::Packet;
 use baton_net::rtnl::Rtnl;
+use baton_net::table::{self, Instance};
 use baton_net::{clock, process};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -77,14 +78,18 @@ fn prepare(loaded: LoadedManager, run_dir: &Path) -> Result<Parts, String> {
         Some(interface) => interface.clone(),
         None => default_interface(),
     };
-    let (gates, fence) = fence(&mut warnings)?;
+    let namespace = namespace(&settings);
+    let instance = instance(&settings, &namespace);
+    let (gates, fence) = fence(&instance, &mut warnings)?;
     let mut world = open(&settings, &interface, gates).map_err(|e| format!("the kernel: {e}"))?;
     let memory = world.memory().map_err(|e| format!("reading links and addresses: {e}"))?;
     if !settings.allow_interface_not_up && !memory.links.iter().any(|link| link.name == interface && link.up) {
         warn!("interface {interface} is not up: its addresses wait for it");
     }
-    let strays: Vec<HostAddress> = memory.addresses.iter().filter(|a| a.mine).cloned().collect();
-    let socket = control_socket(run_dir, &settings.instance, &mut warnings);
+    let others = if fence { table::guarded_by_others(&instance).map_err(|e| e.to_string())? } else { BTreeSet::new() };
+    let stray = |a: &&HostAddress| a.mine && !others.contains(&a.address);
+    let strays: Vec<HostAddress> = memory.addresses.iter().filter(stray).cloned().collect();
+    let socket = control_socket(run_dir, &settings.instance, &instance, &mut warnings);
     // Before any thread exists, so that all of them are without.
     if let Err(e) = process::drop_capabilities() {
         debug!("capabilities are kept: {e}");
@@ -103,12 +108,12 @@ fn prepare(loaded: LoadedManager, run_dir: &Path) -> Result<Parts, String> {
     inbox
         .start(leases.clone(), move |event| deliver.send(keeper::Command::Event(event)))
         .map_err(|e| format!("the Leases' thread: {e}"))?;
-    let namespace = namespace(&settings);
     greet(&settings, &interface, fence);
     Ok(Parts {
         loaded,
         settings,
         namespace,
+        instance,
         interface,
         fence,
         keeper,
@@ -140,8 +145,8 @@ fn default_interface() -> String {
 }
 
 /// Without nftables the manager does what kube-vip does: it goes on, and nothing but itself ends a hold.
-fn fence(warnings: &mut BTreeMap<&'static str, String>) -> Result<(Gates, bool), String> {
-    let why = match Gates::open(true) {
+fn fence(instance: &Instance, warnings: &mut BTreeMap<&'static str, String>) -> Result<(Gates, bool), String> {
+    let why = match Gates::open_for(instance.clone(), true) {
         Ok(gates) => return Ok((gates, true)),
         Err(e) => format!(
             "{e}. Without nftables the kernel does not end what this process no longer can: a node that hangs may go on \
@@ -205,10 +210,37 @@ fn access(api: &Api) -> AccessSettings {
     }
 }
 
-/// A daemon without its control socket is still a daemon.
-fn control_socket(run_dir: &Path, instance: &str, warnings: &mut BTreeMap<&'static str, String>) -> Option<Socket> {
-    let path = socket::manager_path(run_dir, process::netns_inode(), instance);
-    match Socket::listen(&path) {
+/// What no other manager of this host may do: the control plane and Services may each have one, and Services several that
+/// look at different ones. Two of them would not disturb each other in the kernel, but in their Leases.
+fn instance(settings: &ManagerSettings, namespace: &str) -> Instance {
+    let claim = |lease: &LeaseRef, more: &[&str]| {
+        let lease = lease_name(lease, namespace).to_string();
+        let parts = [lease.as_str()].into_iter().chain(more.iter().copied()).chain([settings.instance.as_str()]);
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+    };
+    let control_plane = settings.control_plane.as_ref().map(|c| claim(&c.lease, &[]));
+    let services = settings.services.as_ref().map(|s| {
+        let class = if s.class.only { s.class.name.as_str() } else { "" };
+        claim(&s.lease, &[s.namespace.as_deref().unwrap_or_default(), class])
+    });
+    Instance::of(control_plane.into_iter().chain(services).collect::<BTreeSet<_>>())
+}
+
+/// A daemon without its control socket is still a daemon. Where another one of this network namespace answers, its name
+/// says what it does.
+fn control_socket(
+    run_dir: &Path,
+    name: &str,
+    instance: &Instance,
+    warnings: &mut BTreeMap<&'static str, String>,
+) -> Option<Socket> {
+    let path = |name| socket::manager_path(run_dir, process::netns_inode(), name);
+    let (first, second) = (path(name), path(instance.name()));
+    let (path, listening) = match Socket::listen(&first) {
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => (second.clone(), Socket::listen(&second)),
+        other => (first, other),
+    };
+    match listening {
         Ok(socket) => Some(socket),
         Err(e) => {
             let at = path.display();

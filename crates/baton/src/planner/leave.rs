@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use baton_core::settings::Ownership;
+use baton_net::table::Instance;
 use tracing::{error, info, warn};
 
 use super::{End, Planner};
@@ -53,7 +54,7 @@ impl Planner {
 /// Shuts and removes what the keeper's thread no longer can.
 pub(super) async fn withdraw(settings: &Ownership) {
     let (vips, fence) = (settings.vips.clone(), settings.fence);
-    let failures = tokio::task::spawn_blocking(move || kernel::withdraw(&vips, fence)).await;
+    let failures = tokio::task::spawn_blocking(move || kernel::withdraw(&Instance::default(), &vips, fence)).await;
     for failure in failures.unwrap_or_else(|e| vec![e.to_string()]) {
         error!("not withdrawn: {failure}");
     }

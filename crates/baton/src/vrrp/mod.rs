@@ -13,6 +13,7 @@ use baton_core::keeper::Level;
 use baton_core::vrrp::{Event, Name, Note, Notice, Routers, Settings, Status, Subject};
 use baton_net::clock;
 use baton_net::gate::Gates;
+use baton_net::table::Instance;
 use baton_net::vrrp::Vrrp;
 use tokio::sync::{mpsc, oneshot};
 
@@ -92,8 +93,8 @@ impl World {
     ///
     /// # Errors
     /// For people.
-    pub fn open(fence: bool, log_addresses: bool) -> Result<World, String> {
-        let gates = Gates::open(fence).map_err(|e| e.to_string())?;
+    pub fn open(instance: Instance, fence: bool, log_addresses: bool) -> Result<World, String> {
+        let gates = Gates::open_for(instance, fence).map_err(|e| e.to_string())?;
         let sockets = Sockets::open(gates, BTreeMap::new()).map_err(|e| format!("listening to the kernel: {e}"))?;
         Ok(World { sockets, adverts: BTreeMap::new(), log_addresses })
     }

@@ -221,7 +221,7 @@ fn what_a_lost_keeper_held_is_withdrawn() {
     assert!(addresses().contains(VIP) && tables().contains("netdev baton-e0"));
     let address = VIP.parse().expect("an address");
     let vips = [Vip { address, prefix: 32, interface: "e0".into(), priority: 100, source: Source::Peers }];
-    assert_eq!(baton::kernel::withdraw(&vips, true), Vec::<String>::new());
+    assert_eq!(baton::kernel::withdraw(&Default::default(), &vips, true), Vec::<String>::new());
     assert!(!addresses().contains(VIP) && addresses().contains("192.0.2.1\""), "{}", addresses());
     assert!(!tables().contains("netdev"), "{}", tables());
 }

@@ -11,7 +11,7 @@ use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use socket2::{SockFilter, SockRef};
 
-use super::{ARP_TABLE, PREFIX};
+use super::instance::is_our_name;
 use crate::rtnl::Messages;
 
 /// `NFNLGRP_NFTABLES`, as a bit of the groups to join.
@@ -71,8 +71,7 @@ impl AsFd for Watch {
 fn is_ours_deleted(message: &[u8]) -> bool {
     let [kind, subsystem] = u16::from_ne_bytes([message[4], message[5]]).to_le_bytes();
     let name = message.get(TABLE_NAME..).and_then(|rest| rest.split(|byte| *byte == 0).next()).unwrap_or_default();
-    let ours = name.starts_with(PREFIX.as_bytes()) || name == ARP_TABLE.as_bytes();
-    subsystem == NFTABLES && DELETIONS.contains(&kind) && ours
+    subsystem == NFTABLES && DELETIONS.contains(&kind) && std::str::from_utf8(name).is_ok_and(is_our_name)
 }
 
 /// Rejects datagrams that begin with one of the noisy messages.

@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use baton_net::ports::Ports;
+use baton_net::ports::{self, Ports};
 use baton_net::rtnl::Rtnl;
+use baton_net::table::Instance;
 
 use crate::host::{Wire, inside, ms, run, vip};
 
@@ -50,8 +51,11 @@ fn only_allowed_ports_are_reached_and_redirected_ones_arrive() {
             allowed: addresses.into_iter().flat_map(|a| [(a, TCP, 80), (a, TCP, 9000)]).collect(),
             redirected: addresses.into_iter().map(|a| (SocketAddr::new(a, 82), 9000)).collect(),
         };
-        ports.apply().unwrap();
-        ports.apply().unwrap();
+        let own = Instance::of(["svcs".to_owned()]);
+        let other = Ports { closed: ["10.7.0.99".parse().unwrap()].into(), ..Ports::default() };
+        other.apply(&Instance::default()).unwrap();
+        ports.apply(&own).unwrap();
+        ports.apply(&own).unwrap();
         for address in ["10.7.0.100", "fd07::100"] {
             assert!(there(&wire, address, 80), "{address}: an allowed port");
             assert!(!there(&wire, address, 81), "{address}: another one");
@@ -63,7 +67,10 @@ fn only_allowed_ports_are_reached_and_redirected_ones_arrive() {
         for own in ["10.7.0.1", "fd07::1"] {
             assert!(there(&wire, own, 81) && wire.pings(own), "{own}: other addresses are as they were");
         }
-        Ports::default().apply().unwrap();
+        Ports::default().apply(&own).unwrap();
+        assert_eq!(run("nft list tables").trim(), "table inet baton", "another instance's");
+        ports.apply(&own).unwrap();
+        assert_eq!(ports::remove().unwrap(), ["inet baton", "inet baton/svcs"]);
         assert_eq!(run("nft list tables"), "", "nothing is left");
         assert!(there(&wire, "10.7.0.100", 81));
     });

@@ -6,7 +6,7 @@ use baton_core::keeper::{GateDone, GateOp, Marker};
 use baton_net::clock::now;
 use baton_net::gate::Gates;
 use baton_net::rtnl::Rtnl;
-use baton_net::table::{self, Layout, Markers, TableError, Watch};
+use baton_net::table::{self, Instance, Layout, Markers, TableError, Watch};
 
 use crate::host::{Wire, inside, ms, open_gates, run, succeeds, vip};
 
@@ -72,6 +72,74 @@ fn nobody_else_changes_the_tables_of_a_running_instance() {
         assert!(wire.reaches(V4));
         gates.install(&vips).unwrap();
         assert_eq!(gates.apply(&vip(V4), GateOp::Renew { end }), GateDone::Open { end }, "installed twice");
+    });
+}
+
+fn instance(claims: &[&str]) -> Instance {
+    Instance::of(claims.iter().map(|claim| (*claim).to_owned()))
+}
+
+#[test]
+fn instances_that_do_different_things_keep_out_of_each_others_way() {
+    inside("tables::instances_that_do_different_things_keep_out_of_each_others_way", || {
+        let wire = Wire::new();
+        let other = "10.7.0.101";
+        let (one, two) = (instance(&["cp"]), instance(&["svcs", "more"]));
+        let mut rtnl = Rtnl::open().unwrap();
+        let mut made = |instance: &Instance, address: &str| {
+            let mut gates = Gates::open_for(instance.clone(), true).unwrap();
+            gates.install(&[vip(address)]).unwrap();
+            gates.guard(&[vip(address)], ms(60_000)).unwrap();
+            rtnl.put_address(&vip(address), ms(60_000)).unwrap();
+            gates
+        };
+        let (mut first, mut second) = (made(&one, V4), made(&two, other));
+        assert!(!wire.reaches(V4) && !wire.reaches(other), "both are shut");
+        let end = now() + ms(60_000);
+        assert_eq!(first.apply(&vip(V4), GateOp::Open { end }), GateDone::Open { end });
+        assert!(wire.reaches(V4) && !wire.reaches(other), "each opens its own");
+        assert_eq!(second.apply(&vip(other), GateOp::Open { end }), GateDone::Open { end });
+        assert!(wire.reaches(V4) && wire.reaches(other));
+        assert_eq!(first.open_gates().len(), 1);
+        assert_eq!(table::guarded_by_others(&one).unwrap(), [other.parse().unwrap()].into());
+
+        for same in [&["cp"][..], &["cp", "svcs"], &["new", "more"]] {
+            let refused = Gates::open_for(instance(same), true).unwrap().install(&[]).unwrap_err();
+            assert!(matches!(refused, TableError::Owned { .. }), "{same:?}: {refused}");
+        }
+        assert_eq!(first.apply(&vip(V4), GateOp::Shut), GateDone::Shut);
+        assert!(!wire.reaches(V4) && wire.reaches(other));
+        first.remove().unwrap();
+        assert!(second.intact(&[vip(other)]) && wire.reaches(other));
+        second.remove().unwrap();
+        drop((first, second));
+        // What was refused above had made the tables of its other claims.
+        assert_eq!(table::owned_by_others().unwrap(), Vec::<String>::new());
+        assert_eq!(table::cleanup().unwrap(), ["arp baton/new"]);
+        assert_eq!(run("nft list tables"), "");
+    });
+}
+
+#[test]
+fn a_dead_instance_of_another_kind_does_not_silence_who_has_the_address_now() {
+    inside("tables::a_dead_instance_of_another_kind_does_not_silence_who_has_the_address_now", || {
+        let wire = Wire::new();
+        let other = "10.7.0.101";
+        let vips = [vip(V4), vip(other)];
+        let mut dead = Gates::open(true).unwrap();
+        dead.install(&vips).unwrap();
+        dead.guard(&vips, ms(60_000)).unwrap();
+        vips.iter().for_each(|vip| Rtnl::open().unwrap().put_address(vip, ms(60_000)).unwrap());
+        drop(dead);
+
+        let mut gates = Gates::open_for(instance(&["cp"]), true).unwrap();
+        gates.install(&[vip(V4)]).unwrap();
+        gates.guard(&[vip(V4)], ms(60_000)).unwrap();
+        assert!(!wire.reaches(V4), "guarded by its new owner");
+        let end = now() + ms(60_000);
+        assert_eq!(gates.apply(&vip(V4), GateOp::Open { end }), GateDone::Open { end });
+        assert!(wire.reaches(V4) && !wire.reaches(other), "what is nobody's stays silent");
+        assert_eq!(table::guarded_by_others(&instance(&["cp"])).unwrap(), [].into(), "it is dead");
     });
 }
 
