@@ -64,6 +64,19 @@ pub enum Input {
     },
 }
 
+/// What errors of traffic lead to when there were too many (`on-error`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// It is checked soon.
+    Looks,
+    /// It counts as a failed check.
+    Fails,
+    /// So it does, and one more would make it down.
+    Doubts,
+    /// It is down.
+    Down,
+}
+
 /// A backend went up or down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -133,6 +146,24 @@ impl Health {
     pub fn set(&mut self, now: Time, up: bool, why: &str) {
         (self.up, self.against, self.unchecked) = (up, 0, false);
         (self.since, self.why) = (now, why.to_owned());
+    }
+
+    /// Traffic had too many errors: what that means for one that is up.
+    pub fn suspect(&mut self, now: Time, suspicion: Suspicion, why: String) -> Option<Change> {
+        if !self.up {
+            return None;
+        }
+        let most = self.active().map_or(FAULTS, |check| check.fall);
+        match suspicion {
+            Suspicion::Looks | Suspicion::Fails => {}
+            Suspicion::Doubts => self.against = self.against.max(most.saturating_sub(2)),
+            Suspicion::Down => self.against = most,
+        }
+        let change = if suspicion == Suspicion::Looks { None } else { self.result(now, false, why, false) };
+        if let Some(fast) = self.pace.fast {
+            self.next = self.next.min(now + fast);
+        }
+        change
     }
 
     /// Results in a row that speak against the present state.
@@ -365,6 +396,23 @@ mod tests {
         // Before the first check a failed connect does not decide alone.
         script(Some(check(2, 3)), "nnf-");
         script(Some(check(2, 3)), "nf-");
+    }
+
+    #[test]
+    fn errors_of_traffic() {
+        let check = |suspicion, times: usize, expected: &[bool]| {
+            let mut health = Health::new(Some(check(2, 3)), at(0));
+            health.handle(at(0), Input::Passed { took: Duration::ZERO });
+            let downs = (0..times).filter_map(|_| health.suspect(at(1), suspicion, "errors".to_owned()).map(|c| c.up));
+            assert_eq!(downs.collect::<Vec<_>>(), expected, "{suspicion:?}");
+            assert_eq!(health.is_up(), expected.is_empty());
+        };
+        check(Suspicion::Looks, 9, &[]);
+        check(Suspicion::Fails, 2, &[]);
+        check(Suspicion::Fails, 9, &[false]);
+        check(Suspicion::Doubts, 1, &[]);
+        check(Suspicion::Doubts, 2, &[false]);
+        check(Suspicion::Down, 1, &[false]);
     }
 
     #[test]

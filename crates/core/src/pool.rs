@@ -18,8 +18,12 @@ pub struct Pool {
     pub balance: Algorithm,
     /// Where it goes.
     pub servers: Vec<Server>,
-    /// Cut the connections of a server that goes down.
-    pub cut_on_down: bool,
+    /// Sessions at which every server may have its whole number of connections.
+    pub full: u64,
+    /// Servers for connections of which something holds; the first that applies and is up.
+    pub picks: Vec<Pick>,
+    /// Clients stay at their server.
+    pub sticking: Option<Sticking>,
     /// All backups serve when no other is up, not the first one alone.
     pub all_backups: bool,
     /// What applies to connections; `None`: the data path's own rules.
@@ -59,8 +63,15 @@ pub enum Algorithm {
     StaticRoundRobin,
     /// Who serves the fewest, by weight.
     LeastConnections,
-    /// The hash of the client's address.
+    /// The hash of the client's address, in a map.
     Source,
+    /// The same with another mixing.
+    SourceMixed,
+    /// The same on a ring, where a change of servers moves few clients.
+    SourceRing {
+        /// Mixed first.
+        mixed: bool,
+    },
     /// The first that has room.
     First,
     /// Some are drawn, the least loaded of them serves.
@@ -72,6 +83,8 @@ pub enum Algorithm {
 pub struct Server {
     /// Unique within the pool, with `port`.
     pub name: String,
+    /// The same as a number: its place on a ring follows from it.
+    pub number: u32,
     /// IP address or host name.
     pub host: String,
     /// Port.
@@ -90,14 +103,62 @@ pub struct Server {
     pub check_at: CheckAt,
     /// Connections at once; 0: any number.
     pub connections_max: u32,
-    /// Connections that wait for it; 0: any number.
+    /// The same while the pool has few sessions; 0: as `connections_max`.
+    pub connections_min: u32,
+    /// Connections that wait for it alone; 0: any number.
     pub queue_max: u32,
+    /// Its connections are cut when it goes down.
+    pub cut_on_down: bool,
+    /// Clients are not kept at it.
+    pub strange: bool,
+    /// Where connections to it come from.
+    pub source: Option<Source>,
     /// The header that says who the client is.
     pub proxy_header: Option<ProxyHeader>,
     /// Shares of the weight come back over this time after it went up.
     pub slow_start: Option<Duration>,
     /// Configured out of service.
     pub disabled: bool,
+}
+
+/// Where connections to a server come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its address; unspecified: the kernel's choice.
+    pub address: IpAddr,
+    /// The interface.
+    pub interface: Option<String>,
+}
+
+/// A server for connections of which something holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// What must hold.
+    pub when: Condition,
+    /// The server's name.
+    pub server: String,
+}
+
+/// Clients stay at the server that they had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sticking {
+    /// The pool whose table it is.
+    pub table: String,
+    /// In this order.
+    pub rules: Vec<Stick>,
+}
+
+/// One rule about that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stick {
+    /// Told apart by the address that they came to, not by their own.
+    pub by_destination: bool,
+    /// A server that is known is taken.
+    pub look: bool,
+    /// The server that was taken is remembered.
+    pub keep: bool,
+    /// What must hold.
+    pub when: Condition,
 }
 
 /// Where checks go instead of the server's own address and port.
@@ -169,6 +230,10 @@ pub struct Listen {
     pub name: String,
     /// Clients open with the PROXY protocol's header.
     pub proxy_header: bool,
+    /// The one interface that connections may come in by.
+    pub interface: Option<String>,
+    /// `::` is IPv6 alone.
+    pub six_only: bool,
 }
 
 /// One test of a connection.
@@ -317,13 +382,27 @@ fn within(address: IpAddr, network: IpAddr, length: u8) -> bool {
     }
 }
 
+/// Connections that a server may have while its pool has so many sessions: from `least` at none to `most` at `full`.
+#[must_use]
+pub fn connections(least: u64, most: u64, sessions: u64, full: u64) -> u64 {
+    if least == 0 || least >= most || sessions >= full { most } else { least.max(sessions * most / full.max(1)) }
+}
+
+impl Condition {
+    /// Whether it looks at the client's first bytes.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        self.any.iter().flatten().any(|(_, test)| test.reads())
+    }
+}
+
 impl Front {
     /// Whether a rule looks at the client's first bytes.
     #[must_use]
     pub fn reads(&self) -> bool {
         let guards = self.guards.iter().map(|g| &g.when);
         let conditions = self.switches.iter().map(|s| &s.when).chain(guards);
-        conditions.flat_map(|c| c.any.iter().flatten()).any(|(_, test)| test.reads())
+        conditions.into_iter().any(Condition::reads)
     }
 }
 
@@ -331,6 +410,7 @@ impl From<&Backend> for Server {
     fn from(backend: &Backend) -> Server {
         Server {
             name: backend.host.clone(),
+            number: 0,
             host: backend.host.clone(),
             port: backend.port,
             url: backend.url.clone(),
@@ -340,7 +420,11 @@ impl From<&Backend> for Server {
             pace: Pace::default(),
             check_at: CheckAt::default(),
             connections_max: 0,
+            connections_min: 0,
             queue_max: 0,
+            cut_on_down: false,
+            strange: false,
+            source: None,
             proxy_header: None,
             slow_start: None,
             disabled: false,
@@ -353,8 +437,14 @@ impl From<&Balancer> for Pool {
         Pool {
             name: balancer.name.clone(),
             balance: Algorithm::Turns,
-            servers: balancer.backends.iter().map(Server::from).collect(),
-            cut_on_down: balancer.cut_on_down,
+            servers: balancer
+                .backends
+                .iter()
+                .map(|backend| Server { cut_on_down: balancer.cut_on_down, ..Server::from(backend) })
+                .collect(),
+            full: 0,
+            picks: Vec::new(),
+            sticking: None,
             all_backups: true,
             dealings: None,
         }
@@ -390,6 +480,19 @@ mod tests {
         check(&["0.0.0.0/0"], "198.51.100.1", true);
         check(&["0.0.0.0/0"], "::1", false);
         check(&["192.0.2.7/32"], "::ffff:192.0.2.7", true);
+    }
+
+    #[test]
+    fn connections_rise_with_the_load() {
+        let check =
+            |(least, most, sessions, full), expected| assert_eq!(connections(least, most, sessions, full), expected);
+        check((0, 100, 0, 0), 100);
+        check((10, 100, 0, 1000), 10);
+        check((10, 100, 50, 1000), 10);
+        check((10, 100, 500, 1000), 50);
+        check((10, 100, 1000, 1000), 100);
+        check((10, 10, 0, 1000), 10);
+        check((10, 100, 0, 0), 100);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use rustix::mm::MlockAllFlags;
@@ -22,6 +23,12 @@ const LAST_CAPABILITY: u32 = 63;
 const PRIORITY: i32 = 10;
 /// As much stack as the keeper thread ever uses, with room.
 const STACK: usize = 128 * 1024;
+
+/// Has a connection's port chosen when it connects, though it is bound to an address before: one port then serves towards
+/// several servers at once. Kernels before 4.2 do not know it.
+pub fn choose_port_late<Fd: AsFd>(socket: Fd) -> io::Result<()> {
+    sys::choose_port_late(socket.as_fd())
+}
 
 /// Gives up every capability that is not needed, for the calling thread and those it makes from now on: to be called
 /// before there are others. Programs started later get none.

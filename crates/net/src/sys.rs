@@ -5,7 +5,7 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of, size_of_val};
 use std::net::Ipv6Addr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use baton_wire::Mac;
 use socket2::{SockAddr, SockAddrStorage, Socket};
@@ -150,6 +150,17 @@ pub(crate) fn set_priority(socket: &Socket, priority: i32) -> io::Result<()> {
     let value = std::ptr::from_ref(&priority).cast();
     // SAFETY: the option's value is an `int` that outlives the call, and its length is given.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PRIORITY, value, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has a connection's port chosen when it connects (`IP_BIND_ADDRESS_NO_PORT`), though it is bound to an address before.
+pub(crate) fn choose_port_late(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    let value = std::ptr::from_ref(&on).cast();
+    // SAFETY: the option's value is an `int` that outlives the call, and its length is given.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, value, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -11,12 +11,15 @@ use super::servers::{Admin, Server};
 use super::socket::Permission;
 use super::stats;
 use super::syslog::LOST;
+use crate::proxy::StuckView;
 
 const DENIED: &str = "Permission denied\n";
 const NO_SERVER: &str = "No such server.\n";
+const NO_TABLE: &str = "No such table\n";
 
 const HELP: &str = "The following commands are valid at this level:
   clear counters [all]                    : clear max statistics counters
+  clear table <table> [key <key>]         : remove entries of a stick table
   disable server <bk>/<srv>               : disable a server for maintenance (use 'set server' instead)
   enable server <bk>/<srv>                : enable a disabled server (use 'set server' instead)
   get weight <bk>/<srv>                   : report a server's current weight
@@ -27,22 +30,29 @@ const HELP: &str = "The following commands are valid at this level:
   show backend                            : list backends
   show errors                             : report last request and/or response errors
   show info                               : report information about the running process
+  show proc                               : show this process
   show servers conn [<bk>]                : dump the connections of servers
   show servers state [<bk>]               : dump the state of servers
   show stat [<iid> <type> <sid>]          : report counters for each proxy and server
+  show table [<table>]                    : report stick tables, or the entries of one
   show version                            : show this version
   shutdown sessions server <bk>/<srv>     : kill sessions on a server
   help                                    : list commands
   operator                                : lower the level of the current session to operator
   prompt                                  : toggle interactive mode with prompt
   quit                                    : disconnect
+  reload                                  : read the configuration again
   user                                    : lower the level of the current session to user
 ";
 
 impl Daemon {
     /// Does one command; the text that answers it.
     pub fn command(&mut self, line: &str, level: Permission) -> String {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let mut words: Vec<&str> = line.split_ascii_whitespace().collect();
+        if words.first().is_some_and(|word| word.starts_with('@')) {
+            // Of master and worker, which are one.
+            words.remove(0);
+        }
         let admin = level == Permission::Admin;
         match words[..] {
             ["help", ..] => HELP.to_owned(),
@@ -52,6 +62,7 @@ impl Daemon {
             ["figures"] => self.figures(),
             ["page", front] => self.page(front),
             ["csv", front] => stats::csv(&self.rows_of(front)),
+            ["show", "proc", ..] => self.show_proc(),
             ["show", "version"] => format!("{}\n", crate::VERSION),
             ["show", "backend"] => {
                 self.config.backends.iter().fold("# name\n".to_owned(), |text, b| text + &b.name + "\n")
@@ -71,7 +82,17 @@ impl Daemon {
                 self.rates.forget();
                 String::new()
             }
-            ["disable" | "enable" | "set" | "shutdown", ..] if !admin => DENIED.to_owned(),
+            ["show", "table"] => self.tables(),
+            ["show", "table", name] => self.table(name),
+            ["clear", "table", ..] | ["disable" | "enable" | "reload" | "set" | "shutdown", ..] if !admin => {
+                DENIED.to_owned()
+            }
+            ["reload"] => {
+                self.reload_asked = true;
+                String::new()
+            }
+            ["clear", "table", name] => self.forget(name, None),
+            ["clear", "table", name, "key", key] => self.forget(name, Some(key)),
             ["disable", "server", name] => self.state(name, "maint"),
             ["enable", "server", name] => self.state(name, "ready"),
             ["set", "server", name, "state", state] => self.state(name, state),
@@ -88,6 +109,69 @@ impl Daemon {
                 "Unknown command, but maybe one of the following ones is a better match:\n{}",
                 HELP.split_once('\n').map_or("", |(_, rest)| rest)
             ),
+        }
+    }
+
+    /// Master and worker as one process.
+    fn show_proc(&self) -> String {
+        let up = clock::now().since(self.started).as_secs();
+        let up = format!("{}d{:02}h{:02}m{:02}s", up / 86_400, up / 3600 % 24, up / 60 % 60, up % 60);
+        let line = |a: &str, b: &str, c: &str, d: &str, e: &str| format!("{a:<15} {b:<15} {c:<15} {d:<15} {e:<15}\n");
+        let (pid, reloads) = (std::process::id().to_string(), self.reloads.to_string());
+        let head = line("#<PID>", "<type>", "<reloads>", "<uptime>", "<version>");
+        let master = line(&pid, "master", &reloads, &up, crate::VERSION);
+        let worker = line(&pid, "worker", "0", &up, crate::VERSION);
+        format!("{head}{master}# workers\n{worker}# programs\n\n")
+    }
+
+    /// One line for each table.
+    fn tables(&self) -> String {
+        let line = |view: &StuckView| {
+            let used = view.entries.len();
+            format!(
+                "# table: {}, type: {}, size:{}, used:{used}\n",
+                view.name,
+                self.key_of(&view.name),
+                view.shape.size
+            )
+        };
+        self.proxy.stuck().iter().map(line).collect()
+    }
+
+    fn key_of(&self, table: &str) -> &str {
+        let back = self.config.backends.iter().find(|back| back.name == table);
+        back.and_then(|back| back.stick_table.as_ref()).map_or("ip", |table| table.key.as_str())
+    }
+
+    /// The entries of one table.
+    fn table(&self, name: &str) -> String {
+        let Some(view) = self.proxy.stuck().into_iter().find(|view| view.name == name) else {
+            return NO_TABLE.to_owned();
+        };
+        let used = view.entries.len();
+        let mut text = format!("# table: {name}, type: {}, size:{}, used:{used}\n", self.key_of(name), view.shape.size);
+        for (at, (key, server, left)) in view.entries.iter().enumerate() {
+            let id = self.servers.list.iter().find(|s| s.id.host == *server).map_or(0, |s| s.settings.id);
+            let left = left.unwrap_or_default().as_millis();
+            let _ = writeln!(text, "{:#x}: key={key} use=0 exp={left} server_id={id} server_key={server}", at + 1);
+        }
+        text
+    }
+
+    fn forget(&self, name: &str, key: Option<&str>) -> String {
+        if !self.lowered_tables().iter().any(|(table, _)| table == name) {
+            return NO_TABLE.to_owned();
+        }
+        match key.map(str::parse) {
+            Some(Err(_)) => "Invalid key\n".to_owned(),
+            Some(Ok(key)) => {
+                self.proxy.unstick(name, Some(key));
+                String::new()
+            }
+            None => {
+                self.proxy.unstick(name, None);
+                String::new()
+            }
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use baton_config::haproxy::Config;
 use baton_core::Time;
+use baton_core::health::Change;
+use baton_core::stick::Shape;
 use baton_net::clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,6 +44,10 @@ pub struct Daemon {
     pub started: Time,
     /// Sessions that commands asked for, so far.
     pub asked_so_far: u64,
+    /// Times that the files were read again.
+    pub reloads: u64,
+    /// A command wants that.
+    pub reload_asked: bool,
     lowered: Lowered,
     listening: Vec<Listening>,
     logs: Sockets,
@@ -103,6 +109,8 @@ impl Daemon {
             rates: Rates::default(),
             started: clock::now(),
             asked_so_far: 0,
+            reloads: 0,
+            reload_asked: false,
             lowered: Lowered::default(),
             listening: Vec::new(),
             logs: Sockets::default(),
@@ -121,6 +129,7 @@ impl Daemon {
     async fn apply(&mut self) -> Vec<String> {
         self.lowered = lower(&self.config);
         self.servers.apply(&self.config);
+        self.proxy.shape_tables(&self.lowered.tables);
         self.listening = self.proxy.arrange(&self.lowered.fronts, &self.lowered.pools);
         self.push();
         let mut failed: Vec<String> = self.listening.iter().filter_map(complaint).collect();
@@ -130,13 +139,18 @@ impl Daemon {
         failed
     }
 
+    /// The tables of who had which server.
+    pub fn lowered_tables(&self) -> &[(String, Shape)] {
+        &self.lowered.tables
+    }
+
     /// Tells the data path who may get traffic, and how much.
     pub fn push(&mut self) {
         for server in &self.servers.list {
             if let Some(address) = server.address {
                 self.proxy.set_address(&server.id, Some(address.ip()));
             }
-            self.proxy.set_connections_max(&server.id, server.connections_max);
+            self.proxy.set_connections_max(&server.id, server.limit());
             self.proxy.set_weight(&server.id, server.share());
             self.proxy.set_up(&server.id, server.up());
         }
@@ -177,6 +191,9 @@ impl Daemon {
         };
         let mut second = tokio::time::interval(SECOND);
         loop {
+            if std::mem::take(&mut self.reload_asked) {
+                self.reload("reload").await;
+            }
             let until = self.leaving.flatten();
             tokio::select! {
                 news = self.servers.next() => self.news(news),
@@ -201,26 +218,46 @@ impl Daemon {
     }
 
     fn news(&mut self, news: News) {
-        if let News::Checked(id, change) = news {
-            let Some(at) = self.servers.list.iter().position(|s| s.id == id) else { return };
-            if let Some(change) = change {
-                let sessions =
-                    self.proxy.snapshot().backends.iter().find(|b| b.id == id).map_or(0, |b| b.counts.served);
-                let left = notes::counts(self.servers.list.iter().filter(|s| s.id.balancer == id.balancer));
-                let (level, text) = notes::turned(&self.servers.list[at], &change, left, sessions);
-                self.say(&id, level, &text);
-                if !change.up && left == (0, 0) {
-                    self.say(&id, Level::Emergency, &format!("backend {} has no server available!", id.balancer));
-                }
-            } else {
+        match news {
+            News::Checked(id, None) => {
                 let backend = self.config.backends.iter().find(|b| b.name == id.balancer);
-                if let Some(text) = backend.and_then(|b| notes::checked(&self.servers.list[at], b)) {
-                    self.say(&id, Level::Notice, &text);
-                }
-                return;
+                let server = self.servers.list.iter().find(|s| s.id == id);
+                let text = server.zip(backend).and_then(|(server, b)| notes::checked(server, b));
+                return text.into_iter().for_each(|text| self.say(&id, Level::Notice, &text));
             }
+            News::Checked(id, Some(change)) => {
+                let server = self.servers.list.iter().find(|s| s.id == id);
+                let why = server.and_then(|s| s.last.as_ref()).map(notes::reason).unwrap_or_default();
+                self.turned(&id, &change, &why);
+            }
+            News::Turned(id, change, why) => self.turned(&id, &change, &why),
+            News::Wished(id, admin) => _ = self.wish(&id.balancer, &id.host, admin),
+            News::Address(..) | News::Grown => {}
         }
         self.push();
+    }
+
+    /// A server went up or down.
+    fn turned(&mut self, id: &BackendId, change: &Change, why: &str) {
+        let Some(at) = self.servers.list.iter().position(|s| s.id == *id) else { return };
+        self.relieve(at, change);
+        let sessions = self.proxy.snapshot().backends.iter().find(|b| b.id == *id).map_or(0, |b| b.counts.served);
+        let left = notes::counts(self.servers.list.iter().filter(|s| s.id.balancer == id.balancer));
+        let (level, text) = notes::turned(&self.servers.list[at], change, why, left, sessions);
+        self.say(id, level, &text);
+        if !change.up && left == (0, 0) {
+            self.say(id, Level::Emergency, &format!("backend {} has no server available!", id.balancer));
+        }
+    }
+
+    /// A server that is up again may want what its backups have.
+    fn relieve(&mut self, at: usize, change: &Change) {
+        let server = &self.servers.list[at];
+        if !change.up || server.settings.on_marked_up.is_none() || server.settings.backup || server.share() == 0 {
+            return;
+        }
+        let backups = self.servers.list.iter().filter(|s| s.id.balancer == server.id.balancer && s.settings.backup);
+        backups.for_each(|backup| self.proxy.cut(&backup.id, b'U'));
     }
 
     /// A line about a server: to this process's own log, and to where its backend logs.
@@ -249,6 +286,9 @@ impl Daemon {
             let (id, text) = (found.id.clone(), notes::wished(found, before));
             self.say(&id, if admin == Admin::Ready { Level::Notice } else { Level::Alert }, &text);
             self.push();
+        }
+        for (backend, name) in self.servers.followers(backend, server) {
+            self.wish(&backend, &name, admin);
         }
         true
     }
@@ -289,6 +329,7 @@ impl Daemon {
             warn!(event = "reload", "`maxconn` of `global` has changed: it counts from the next start");
         }
         self.config = config;
+        self.reloads += 1;
         for failed in self.apply().await {
             error!(event = "reload", "{failed}");
         }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use baton_config::haproxy::Config;
 use baton_config::haproxy::model::{
     Backend, Balance, Condition, Frontend, Host, Listen, LogFormat, LogTarget, LogTo, Matching, Mode, ProxyVersion,
-    Redispatch, Sample, Server, ServerPort, Target, TcpAction, TcpRule, Test,
+    Redispatch, Sample, Server, ServerPort, StickKind, Target, TcpAction, TcpRule, Test,
 };
 use baton_core::health::Pace;
 use baton_core::pool::{self, Algorithm, Dealings, Front, Guard, Logging, Pool, ProxyHeader, Switch};
 use baton_core::settings::BalancerKind;
+use baton_core::stick::Shape;
 use tracing::warn;
 
 use super::lines::{self, Lines};
@@ -31,6 +32,8 @@ pub struct Lowered {
     pub pools: Vec<Pool>,
     /// Where backends log, by name.
     pub logs: BTreeMap<String, Vec<syslog::Target>>,
+    /// Tables of who had which server, by backend.
+    pub tables: Vec<(String, Shape)>,
 }
 
 /// Makes it. What cannot be expressed has been refused before ([`super::refuse`]).
@@ -40,9 +43,15 @@ pub fn lower(config: &Config) -> Lowered {
     let tcp = config.frontends.iter().filter(|f| f.mode == Mode::Tcp);
     Lowered {
         fronts: tcp.map(|f| Fronted { front: front(config, f), lines: lines(config, f, &mut hosts) }).collect(),
-        pools: config.backends.iter().map(pool).collect(),
+        pools: config.backends.iter().map(|back| pool(config, back)).collect(),
+        tables: config.backends.iter().filter_map(table).collect(),
         logs: config.backends.iter().map(|b| (b.name.clone(), targets(config, &b.logs, &mut hosts))).collect(),
     }
+}
+
+fn table(back: &Backend) -> Option<(String, Shape)> {
+    let table = back.stick_table.as_ref()?;
+    Some((back.name.clone(), Shape { size: table.size, expire: table.expire, keeps: table.nopurge }))
 }
 
 /// Hosts that take log lines: each is looked up once, since that waits for the resolver.
@@ -96,6 +105,8 @@ fn front(config: &Config, from: &Frontend) -> Front {
             address: SocketAddr::new(*ip, *port),
             name: bind.name.clone().unwrap_or_default(),
             proxy_header: bind.accept_proxy,
+            interface: bind.interface.clone(),
+            six_only: bind.v6only,
         }),
         _ => None,
     });
@@ -182,7 +193,42 @@ fn test(from: &Test) -> Option<pool::Test> {
     })
 }
 
-fn pool(from: &Backend) -> Pool {
+/// Sessions at which servers may have all their connections: a tenth of what may come, where nothing is said.
+fn full(config: &Config, back: &Backend) -> u64 {
+    if let Some(full) = back.fullconn {
+        return full.into();
+    }
+    let of_process = || {
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(0);
+        config.global.maxconn.unwrap_or(descriptors / 2)
+    };
+    let goes = |front: &&Frontend| {
+        front.default_backend.as_ref() == Some(&back.name) || front.switches.iter().any(|s| s.backend == back.name)
+    };
+    let all = config.frontends.iter().filter(goes).map(|front| front.maxconn.map_or_else(of_process, u64::from));
+    (all.sum::<u64>() / 10).max(1)
+}
+
+/// How clients are kept at their servers.
+fn sticking(from: &Backend) -> Option<pool::Sticking> {
+    let first = from.sticks.first()?;
+    let rule = |stick: &baton_config::haproxy::model::Stick| pool::Stick {
+        by_destination: stick.key == Sample::Dst,
+        look: matches!(stick.kind, StickKind::On | StickKind::Match),
+        keep: matches!(stick.kind, StickKind::On | StickKind::StoreRequest),
+        when: stick.condition.as_ref().and_then(condition).unwrap_or_default(),
+    };
+    Some(pool::Sticking {
+        table: first.table.clone().unwrap_or_else(|| from.name.clone()),
+        rules: from.sticks.iter().map(rule).collect(),
+    })
+}
+
+fn pool(config: &Config, from: &Backend) -> Pool {
+    let picks = from.use_servers.iter().map(|rule| pool::Pick {
+        when: rule.condition.as_ref().and_then(condition).unwrap_or_default(),
+        server: rule.server.clone(),
+    });
     Pool {
         name: from.name.clone(),
         balance: match &from.balance {
@@ -190,11 +236,15 @@ fn pool(from: &Backend) -> Pool {
             Balance::StaticRr => Algorithm::StaticRoundRobin,
             Balance::LeastConn => Algorithm::LeastConnections,
             Balance::First => Algorithm::First,
+            Balance::Source if from.hash.consistent => Algorithm::SourceRing { mixed: from.hash.avalanche },
+            Balance::Source if from.hash.avalanche => Algorithm::SourceMixed,
             Balance::Source => Algorithm::Source,
             Balance::Random(draws) => Algorithm::Random(*draws),
         },
-        servers: from.servers.iter().map(server).collect(),
-        cut_on_down: from.servers.iter().any(|s| s.on_marked_down.is_some()),
+        servers: from.servers.iter().map(|one| server(from, one)).collect(),
+        full: full(config, from),
+        picks: picks.collect(),
+        sticking: sticking(from),
         all_backups: from.allbackups,
         dealings: Some(Dealings {
             connect: from.timeouts.connect,
@@ -209,19 +259,22 @@ fn pool(from: &Backend) -> Pool {
     }
 }
 
-fn server(from: &Server) -> pool::Server {
+fn server(back: &Backend, from: &Server) -> pool::Server {
     let host = match &from.target {
         Target::Inet(Host::Ip(ip)) => ip.to_string(),
         Target::Inet(Host::Name(name)) => name.clone(),
         _ => String::new(),
     };
+    let source = from.source.as_ref().or(back.source.as_ref());
+    let source = source.map(|s| pool::Source { address: s.address.ip(), interface: s.interface.clone() });
     let ServerPort::Fixed(port) = from.port else { return pool::Server { disabled: true, ..plain(from, host, 0) } };
-    plain(from, host, port)
+    pool::Server { source, ..plain(from, host, port) }
 }
 
 fn plain(from: &Server, host: String, port: u16) -> pool::Server {
     pool::Server {
         name: from.name.clone(),
+        number: from.id,
         host,
         port,
         url: None,
@@ -231,7 +284,11 @@ fn plain(from: &Server, host: String, port: u16) -> pool::Server {
         pace: Pace { fast: None, down: None, connects: false },
         check_at: pool::CheckAt::default(),
         connections_max: from.maxconn.unwrap_or(0),
+        connections_min: from.minconn.unwrap_or(0),
         queue_max: from.maxqueue.unwrap_or(0),
+        cut_on_down: from.on_marked_down.is_some(),
+        strange: from.non_stick,
+        source: None,
         proxy_header: from.send_proxy.map(|version| match version {
             ProxyVersion::V1 => ProxyHeader::Text,
             ProxyVersion::V2 => ProxyHeader::Binary,

@@ -3,6 +3,7 @@
 pub mod calendar;
 pub mod commands;
 pub mod daemon;
+mod hearsay;
 pub mod lines;
 pub mod lower;
 pub mod moot;
@@ -16,6 +17,8 @@ pub mod socket;
 pub mod start;
 pub mod stats;
 pub mod syslog;
+mod verdict;
+mod verify;
 pub mod web;
 
 pub use start::main;

@@ -21,13 +21,23 @@ pub fn describe(status: &str) -> &'static str {
         "L7TOUT" => "Layer7 timeout",
         "L7RSP" => "Layer7 invalid response",
         "L7STS" => "Layer7 wrong status",
+        "L7OKC" => "Layer7 check conditionally passed",
+        "HANA" => "Health analyze",
+        "CHECKED" => "No status change",
         _ => "Socket error",
     }
 }
 
+/// Results of answers that were understood have a code, if only 0.
+#[must_use]
+pub fn has_code(status: &str) -> bool {
+    matches!(status, "L7OK" | "L7OKC" | "L7STS")
+}
+
 /// What decided, as it follows a state.
-fn reason(outcome: &Outcome) -> String {
-    let code = if outcome.code > 0 { format!(", code: {}", outcome.code) } else { String::new() };
+#[must_use]
+pub fn reason(outcome: &Outcome) -> String {
+    let code = if has_code(outcome.status) { format!(", code: {}", outcome.code) } else { String::new() };
     let info = if outcome.info.is_empty() { String::new() } else { format!(", info: \"{}\"", escape(&outcome.info)) };
     format!(", reason: {}{code}{info}, check duration: {}ms", describe(outcome.status), outcome.took.as_millis())
 }
@@ -47,8 +57,7 @@ pub fn counts<'a>(servers: impl Iterator<Item = &'a Server>) -> (usize, usize) {
 
 /// A server went up or down.
 #[must_use]
-pub fn turned(server: &Server, change: &Change, left: (usize, usize), sessions: u64) -> (Level, String) {
-    let why = server.last.as_ref().map(reason).unwrap_or_default();
+pub fn turned(server: &Server, change: &Change, why: &str, left: (usize, usize), sessions: u64) -> (Level, String) {
     let (active, backups) = left;
     let name = format!("Server {}/{}", server.id.balancer, server.id.host);
     if change.up {

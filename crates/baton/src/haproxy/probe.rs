@@ -4,11 +4,15 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use baton_config::haproxy::model::{Check, CheckKind, CheckTls, Expect, ExpectKind, Host, HttpRequest, Step, Target};
+use baton_config::haproxy::model::{
+    Check, CheckKind, CheckTls, Expect, ExpectKind, Host, HttpRequest, Service, Step, Target,
+};
 use baton_wire::proxy;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::verdict::{Answer, PASSED, judge};
+use super::verify;
 use crate::proxy::tls;
 
 /// What a check found.
@@ -26,36 +30,49 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// Most bytes of an answer that are looked at.
-const ANSWER_MAX: usize = 16 * 1024;
-/// Longest text of a status line that is told, as with haproxy.
-const REASON_MAX: usize = 127;
 /// When nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a check fails.
-struct Failure {
-    status: &'static str,
-    code: u16,
-    info: String,
+pub(super) struct Failure {
+    pub(super) status: &'static str,
+    pub(super) code: u16,
+    pub(super) info: String,
 }
 
-fn failure(status: &'static str, info: impl Into<String>) -> Failure {
+pub(super) fn failure(status: &'static str, info: impl Into<String>) -> Failure {
     Failure { status, code: 0, info: info.into() }
 }
 
 /// How far a check is, for what a timeout is called.
-struct Progress {
+pub(super) struct Progress {
     layer: u8,
-    status: &'static str,
-    code: u16,
-    info: String,
+    /// Of the steps, counted from one.
+    pub(super) step: usize,
+    pub(super) status: &'static str,
+    pub(super) code: u16,
+    pub(super) info: String,
+    /// What a timeout is called now, if not by its layer.
+    pub(super) timed_out: Option<&'static str>,
+    /// The steps are the file's own: they are told one by one.
+    pub(super) told: bool,
+    /// What is waited for, if so.
+    pub(super) waits_for: String,
 }
 
 /// Does the check at the server's address.
 pub async fn run(check: &Check, server: SocketAddr) -> Outcome {
     let began = Instant::now();
-    let mut progress = Progress { layer: 4, status: "L4OK", code: 0, info: String::new() };
+    let mut progress = Progress {
+        layer: 4,
+        step: 1,
+        status: "L4OK",
+        code: 0,
+        info: String::new(),
+        timed_out: None,
+        told: matches!(check.kind, CheckKind::Steps(_)) && check.told,
+        waits_for: String::new(),
+    };
     let whole = check.connect_timeout + check.answer_timeout.unwrap_or_default();
     let limit = if whole.is_zero() { TIMEOUT } else { whole };
     let result = tokio::time::timeout(limit, dialogue(check, server, &mut progress)).await;
@@ -63,7 +80,10 @@ pub async fn run(check: &Check, server: SocketAddr) -> Outcome {
     match result {
         Ok(Ok(())) => Outcome { ok: true, status: progress.status, code: progress.code, info: progress.info, took },
         Ok(Err(f)) => Outcome { ok: false, status: f.status, code: f.code, info: f.info, took },
-        Err(_) => Outcome { ok: false, status: timed_out(progress.layer), code: 0, info: String::new(), took },
+        Err(_) => {
+            let status = progress.timed_out.filter(|_| progress.layer == 7).unwrap_or(timed_out(progress.layer));
+            Outcome { ok: false, status, code: 0, info: progress.waits_for, took }
+        }
     }
 }
 
@@ -103,7 +123,8 @@ async fn dialogue(check: &Check, server: SocketAddr, progress: &mut Progress) ->
     }
     let mut answer = Answer::default();
     let mut asked = false;
-    for step in own {
+    for (at_step, step) in own.iter().enumerate() {
+        progress.step = at_step + 1;
         match step {
             Step::Connect { address, port, tls, send_proxy, default, .. } => {
                 let mut to = at;
@@ -120,12 +141,16 @@ async fn dialogue(check: &Check, server: SocketAddr, progress: &mut Progress) ->
             }
             Step::Send(bytes) => {
                 send(stream.as_mut(), bytes).await?;
-                answer = Answer::default();
+                let goes_on = |expect: &Expect| expect.kind == ExpectKind::Answer(Service::MySqlAnswer);
+                // The answer to a login is looked at together with the greeting.
+                if !matches!(own.get(at_step + 1), Some(Step::Expect(expect)) if goes_on(expect)) {
+                    answer = Answer::default();
+                }
             }
             Step::Request(request) => {
                 (progress.layer, asked) = (7, true);
                 send(stream.as_mut(), text(request).as_bytes()).await?;
-                answer = Answer { http: true, ..Answer::default() };
+                answer = Answer::of_http();
             }
             Step::Expect(expect) => {
                 progress.layer = 7;
@@ -134,15 +159,18 @@ async fn dialogue(check: &Check, server: SocketAddr, progress: &mut Progress) ->
             }
         }
     }
+    if matches!(own.last(), Some(Step::Send(_))) {
+        (progress.status, progress.info) = ("L7OK", PASSED.to_owned());
+    }
     if asked {
-        let any = Expect { kind: ExpectKind::Status(vec![(200, 399)]), negate: false, min_recv: None, comment: None };
+        let any = Expect::new(ExpectKind::Status(vec![(200, 399)]));
         judge(stream.as_mut(), &any, &mut answer, progress).await?;
     }
     Ok(())
 }
 
 /// What a check talks through.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 async fn connect(
@@ -165,8 +193,9 @@ async fn connect(
     (progress.layer, progress.status) = (6, "L6OK");
     let name = tls.sni.clone().unwrap_or_else(|| to.ip().to_string());
     let name = tls::server_name(&name).map_err(|why| failure("L6RSP", why))?;
-    let connector = tls::checker(tls.sni.is_some(), &tls.alpn);
-    let stream = connector.connect(name, stream).await.map_err(|e| failure("L6RSP", e.to_string()))?;
+    let connector = verify::connector(tls).map_err(|why| failure("L6RSP", why))?;
+    let refused = |e: std::io::Error| failure("L6RSP", format!("SSL handshake failure ({e})"));
+    let stream = connector.connect(name, stream).await.map_err(refused)?;
     Ok(Box::new(stream))
 }
 
@@ -184,6 +213,7 @@ async fn hello(stream: Option<&mut Box<dyn Stream>>, progress: &mut Progress) ->
     let mut first = [0];
     match stream.read(&mut first).await {
         Ok(1) if matches!(first[0], 0x15 | 0x16) => Ok(()),
+        Ok(0) => Err(failure("L6RSP", "TCPCHK got an empty response at step 2")),
         Ok(_) => Err(failure("L6RSP", "")),
         Err(e) => Err(failure("L6RSP", plain(&e))),
     }
@@ -219,7 +249,8 @@ fn text(request: &HttpRequest) -> String {
     let mut text = format!("{} {} {}\r\n", request.method, request.uri, request.version);
     let has = |name: &str| request.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
     for (name, value) in &request.headers {
-        let _ = write!(text, "{name}: {value}\r\n");
+        // As haproxy writes them.
+        let _ = write!(text, "{}: {value}\r\n", name.to_ascii_lowercase());
     }
     if request.version.ends_with("1.1") && !has("connection") {
         text.push_str("connection: close\r\n");
@@ -232,113 +263,8 @@ fn text(request: &HttpRequest) -> String {
     text + body
 }
 
-/// What has come back so far.
-#[derive(Default)]
-struct Answer {
-    bytes: Vec<u8>,
-    over: bool,
-    http: bool,
-}
-
-impl Answer {
-    async fn more(&mut self, stream: &mut Box<dyn Stream>) -> Result<(), Failure> {
-        let mut buffer = [0; 4096];
-        match stream.read(&mut buffer).await {
-            Ok(0) => self.over = true,
-            Ok(n) => {
-                self.bytes.extend_from_slice(&buffer[..n]);
-                self.over = self.bytes.len() >= ANSWER_MAX;
-            }
-            Err(e) if self.bytes.is_empty() => return Err(failure("L7RSP", plain(&e))),
-            Err(_) => self.over = true,
-        }
-        Ok(())
-    }
-
-    /// The status line's status and text, when it is there.
-    fn status(&self) -> Option<Result<(u16, String), ()>> {
-        let end = self.bytes.iter().position(|b| *b == b'\n');
-        let Some(end) = end else { return self.over.then_some(Err(())) };
-        let line = String::from_utf8_lossy(&self.bytes[..end]);
-        let mut words = line.trim_end().splitn(3, ' ');
-        let version = words.next().is_some_and(|word| word.starts_with("HTTP/1."));
-        let code = words.next().and_then(|word| word.parse().ok());
-        // It goes to logs and pages as it is.
-        let reason = words.next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(REASON_MAX);
-        Some(code.filter(|_| version).map(|code| (code, reason.collect())).ok_or(()))
-    }
-
-    /// What is compared with texts: the body of an HTTP answer, or everything.
-    fn content(&self) -> &[u8] {
-        if !self.http {
-            return &self.bytes;
-        }
-        let end = self.bytes.windows(4).position(|w| w == b"\r\n\r\n");
-        end.map_or(&[], |end| &self.bytes[end + 4..])
-    }
-}
-
-async fn judge(
-    stream: Option<&mut Box<dyn Stream>>,
-    expect: &Expect,
-    answer: &mut Answer,
-    progress: &mut Progress,
-) -> Result<(), Failure> {
-    let stream = stream.ok_or_else(|| failure("SOCKERR", "no connection"))?;
-    let comment = |info: String| expect.comment.clone().unwrap_or(info);
-    loop {
-        let enough = expect.min_recv.is_none_or(|least| answer.bytes.len() >= usize::try_from(least).unwrap_or(0));
-        if answer.http {
-            match answer.status() {
-                None => {
-                    answer.more(stream).await?;
-                    continue;
-                }
-                Some(Err(())) => return Err(failure("L7RSP", "")),
-                Some(Ok((code, reason))) => (progress.status, progress.code, progress.info) = ("L7OK", code, reason),
-            }
-        }
-        match &expect.kind {
-            ExpectKind::Status(ranges) => {
-                let code = progress.code;
-                if ranges.iter().any(|(from, to)| (*from..=*to).contains(&code)) != expect.negate {
-                    return Ok(());
-                }
-                let info = comment(format!("HTTP status check returned code <{code}>"));
-                return Err(Failure { status: "L7STS", code, info });
-            }
-            ExpectKind::Contains(wanted) => {
-                let found = enough && contains(answer.content(), wanted);
-                if found && !expect.negate {
-                    (progress.status, progress.layer) = ("L7OK", 7);
-                    return Ok(());
-                }
-                if found || answer.over {
-                    if !found && expect.negate {
-                        progress.status = "L7OK";
-                        return Ok(());
-                    }
-                    let info = comment(
-                        if found { "check matched unwanted content" } else { "check did not match content" }.to_owned(),
-                    );
-                    return Err(Failure { status: "L7RSP", code: progress.code, info });
-                }
-                answer.more(stream).await?;
-            }
-            // Refused with the file.
-            ExpectKind::Regex(_) | ExpectKind::StatusRegex(_) => {
-                return Err(failure("L7RSP", "regular expressions are not served"));
-            }
-        }
-    }
-}
-
-fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    wanted.is_empty() || bytes.windows(wanted.len()).any(|window| window == wanted)
-}
-
 /// An I/O error as the C library words it.
-fn plain(error: &std::io::Error) -> String {
+pub(super) fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

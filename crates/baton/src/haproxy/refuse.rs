@@ -1,8 +1,8 @@
 //! What a file may ask for and this driver does not do: one list, for `-c`, `baton check` and the start alike.
 
 use baton_config::haproxy::model::{
-    At, Backend, Balance, Bind, CheckKind, Condition, ExpectKind, Format, FormatPart, Frontend, Host, Listen, Mode,
-    Sample, Server, ServerPort, Step, Target, TcpAction, TcpRule, Verify,
+    At, Backend, Balance, Bind, Check, CheckKind, Condition, Format, FormatPart, Frontend, Host, Listen, Mode, Observe,
+    Sample, Server, ServerPort, Source, Step, StickKind, Target, TcpAction, TcpRule, Verify,
 };
 use baton_config::haproxy::{Class, Config, Finding};
 
@@ -56,6 +56,11 @@ pub fn unserved(config: &Config) -> Vec<Unserved> {
     list.global(config);
     for front in &config.frontends {
         list.front(front);
+        // That of a `listen` is its backend's too.
+        let alone = !config.backends.iter().any(|back| back.name == front.name);
+        if let Some(table) = front.stick_table.as_ref().filter(|_| alone) {
+            list.put(table.at, "stick-table", "it is not served in a frontend, where nothing is looked up in it");
+        }
         list.rules(front.connection_rules.iter().chain(&front.session_rules).chain(&front.content_rules));
         for switch in &front.switches {
             list.condition(switch.at, "use_backend", switch.condition.as_ref());
@@ -123,7 +128,6 @@ impl List {
         let (at, name) = (front.at, format!("frontend {}", front.name));
         front.binds.iter().for_each(|bind| self.bind(bind));
         self.when(front.rate_limit.is_some(), at, &name, "`rate-limit sessions` is not served");
-        self.when(front.stick_table.is_some(), at, &name, "`stick-table` is not served in a frontend");
         self.when(front.nolinger, at, &name, "`option nolinger` is not served");
         if front.mode == Mode::Tcp {
             self.format(at, &lines::format(&front.log_format));
@@ -142,8 +146,6 @@ impl List {
         if let Some(why) = refused {
             self.put(bind.at, "bind", why);
         }
-        self.when(bind.interface.is_some(), bind.at, "bind interface", "a listener is bound to addresses only");
-        self.when(bind.v6only, bind.at, "bind v6only", "`::` serves IPv4 as well");
         self.when(bind.maxconn.is_some(), bind.at, "bind maxconn", "use `maxconn` of the frontend");
         self.when(bind.mss.is_some(), bind.at, "bind mss", "the kernel chooses the segment size");
     }
@@ -184,30 +186,15 @@ impl List {
     fn back(&mut self, back: &Backend) {
         let (at, name) = (back.at, format!("backend {}", back.name));
         self.when(matches!(back.balance, Balance::Hash(_)), at, &name, "`balance hash` is not served");
-        let hash = back.hash;
-        self.when(
-            back.balance == Balance::Source && (hash.consistent || hash.avalanche || hash.balance_factor > 0),
-            at,
-            &name,
-            "`hash-type` other than the default `map-based` is not served",
-        );
-        self.when(back.source.is_some(), at, &name, "`source` is not served");
-        self.when(
-            back.stick_table.is_some() || !back.sticks.is_empty(),
-            at,
-            &name,
-            "`stick` is not served; `balance source` keeps a client at its server",
-        );
-        self.when(!back.use_servers.is_empty(), at, &name, "`use-server` is not served");
+        let bounded = back.balance == Balance::Source && back.hash.balance_factor > 0;
+        self.when(bounded, at, &name, "`hash-balance-factor` is not served");
+        self.source(at, &name, back.source.as_ref());
+        self.sticking(back);
+        for rule in &back.use_servers {
+            self.condition(rule.at, "use-server", rule.condition.as_ref());
+        }
         self.when(!back.response_rules.is_empty(), at, &name, "`tcp-response` is not served");
         self.when(back.nolinger, at, &name, "`option nolinger` is not served");
-        let cut = back.servers.iter().filter(|s| s.on_marked_down.is_some()).count();
-        self.when(
-            cut > 0 && cut < back.servers.len(),
-            at,
-            &name,
-            "`on-marked-down shutdown-sessions` is served for all servers of a backend or for none; put it into `default-server`",
-        );
         if back.mode == Mode::Http {
             super::web::unserved_back(back, &mut |words, why| self.put(at, words, why));
         }
@@ -219,19 +206,57 @@ impl List {
         let target = matches!(server.target, Target::Inet(_)) && matches!(server.port, ServerPort::Fixed(_));
         self.when(!target, at, &words, "a server is an address or a name, with a port");
         self.when(server.tls.is_some(), at, &words, "`ssl` towards servers is served for checks only (`check-ssl`)");
-        self.when(server.source.is_some(), at, &words, "`source` is not served");
-        self.when(server.track.is_some(), at, &words, "`track` is not served");
-        self.when(server.observe.is_some(), at, &words, "`observe` is not served");
-        self.when(server.agent.is_some(), at, &words, "`agent-check` is not served");
-        self.when(server.on_marked_up.is_some(), at, &words, "`on-marked-up` is not served");
-        self.when(server.minconn.is_some(), at, &words, "`minconn` is not served");
-        self.when(server.maxqueue.is_some(), at, &words, "`maxqueue` is not served");
-        let Some(check) = &server.check else { return };
+        self.source(at, &words, server.source.as_ref());
+        let answers = server.observe == Some(Observe::Layer7);
+        self.when(answers, at, &words, "`observe layer7` is not served: answers are not looked at");
+        let agent = server.agent.as_ref().and_then(|agent| agent.address.as_ref());
+        let elsewhere = agent.is_some_and(|a| !matches!(a, Target::Inet(Host::Ip(_))));
+        self.when(elsewhere, at, &words, "`agent-addr` is an address");
+        if let Some(check) = &server.check {
+            self.check(back, server, check);
+        }
+    }
+
+    /// Where connections come from.
+    fn source(&mut self, at: At, words: &str, source: Option<&Source>) {
+        let Some(source) = source else { return };
+        self.when(source.transparent.is_some(), at, words, "`source … usesrc` is not served");
+        let ports = source.address.port() != 0 || source.last_port != 0;
+        self.when(ports, at, words, "`source` is an address; its port is the kernel's choice");
+    }
+
+    fn sticking(&mut self, back: &Backend) {
+        if let Some(table) = &back.stick_table {
+            let key = matches!(table.key.as_str(), "ip" | "ipv6");
+            self.when(!key && !back.sticks.is_empty(), table.at, "stick-table", "clients are told apart by addresses");
+        }
+        for stick in &back.sticks {
+            let key = matches!(stick.key, Sample::Src | Sample::Dst);
+            self.when(!key, stick.at, "stick", "clients are told apart by `src` or `dst`");
+            let answer = stick.kind == StickKind::StoreResponse;
+            self.when(answer, stick.at, "stick store-response", "answers are not looked at");
+            let same = back.sticks.first().is_some_and(|first| first.table == stick.table);
+            self.when(!same, stick.at, "stick", "all rules of a backend use one table");
+            self.condition(stick.at, "stick", stick.condition.as_ref());
+        }
+    }
+
+    fn authorities(&mut self, at: At, words: &str, verify: &Verify) {
+        if let Verify::Required { ca_file, .. } = verify
+            && let Err(why) = super::verify::authorities(ca_file)
+        {
+            self.0.push(Unserved { at, words: words.to_owned(), why: format!("ca-file {why}") });
+        }
+    }
+
+    fn check(&mut self, back: &Backend, server: &Server, check: &Check) {
+        let (at, words) = (server.at, format!("server {}", server.name));
         self.when(matches!(check.kind, CheckKind::External { .. }), at, &words, "programs are not run as checks");
         self.when(check.disable_on_404, back.at, "http-check disable-on-404", "it is not served");
         self.when(check.send_state, back.at, "http-check send-state", "it is not served");
-        let tls = check.tls.as_ref().is_some_and(|tls| tls.verify != Verify::None);
-        self.when(tls, at, &words, "certificates are not verified by checks; `verify none` says so");
+        if let Some(tls) = &check.tls {
+            self.authorities(at, &words, &tls.verify);
+        }
         self.when(
             check.address.as_ref().is_some_and(|a| !matches!(a, Target::Inet(Host::Ip(_)))),
             at,
@@ -241,28 +266,12 @@ impl List {
         self.when(matches!(check.port, Some(ServerPort::Client(_))), at, &words, "`port` of a check is a number");
         let CheckKind::Steps(steps) = &check.kind else { return };
         for step in steps {
-            match step {
-                Step::Expect(expect) => {
-                    let regex = matches!(expect.kind, ExpectKind::Regex(_) | ExpectKind::StatusRegex(_));
-                    self.when(
-                        regex,
-                        back.at,
-                        "expect rstatus, rstring",
-                        "regular expressions are not served; `status` and `string` are",
-                    );
-                }
-                Step::Connect { tls, address, .. } => {
-                    let verifies = tls.as_ref().is_some_and(|tls| tls.verify != Verify::None);
-                    self.when(verifies, back.at, "connect ssl", "certificates are not verified by checks");
-                    self.when(
-                        address.as_ref().is_some_and(|a| !matches!(a, Target::Inet(Host::Ip(_)))),
-                        back.at,
-                        "connect",
-                        "`addr` is an address",
-                    );
-                }
-                _ => {}
+            let Step::Connect { tls, address, .. } = step else { continue };
+            if let Some(tls) = tls {
+                self.authorities(back.at, "connect ssl", &tls.verify);
             }
+            let other = address.as_ref().is_some_and(|a| !matches!(a, Target::Inet(Host::Ip(_))));
+            self.when(other, back.at, "connect", "`addr` is an address");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Servers and what is known of them: checks, names, operators' wishes. Who may get traffic is what comes out.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use baton_config::haproxy::model::{self, Backend, Config, Host, ServerPort, Target};
 use baton_core::Time;
+use baton_core::agent::Said;
 use baton_core::health::{Change, Health, Input, Pace};
 use baton_core::settings::{Check, CheckKind};
 use baton_net::clock;
@@ -60,23 +62,36 @@ pub struct Server {
     pub changed: Time,
     /// Where it is.
     pub address: Option<SocketAddr>,
+    /// Its agent says that it is down.
+    pub agent_down: bool,
+    /// What its agent said last.
+    pub agent_last: Option<Outcome>,
+    /// When its agent is asked next.
+    pub(super) agent_at: Time,
+    pub(super) agent_task: Option<AbortHandle>,
+    /// Errors of traffic in a row, and how often there were too many.
+    pub(super) errors: u32,
+    /// How often there were too many.
+    pub error_rounds: u64,
     /// When it came up, while it still grows to its whole weight.
     growing: Option<Time>,
     task: Option<AbortHandle>,
     lookup: Option<AbortHandle>,
     lookup_at: Option<Time>,
-    version: u64,
+    pub(super) version: u64,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.task.take().into_iter().chain(self.lookup.take()).for_each(|task| task.abort());
+        let tasks = [self.task.take(), self.lookup.take(), self.agent_task.take()];
+        tasks.into_iter().flatten().for_each(|task| task.abort());
     }
 }
 
 /// What came in.
-enum Found {
+pub(super) enum Found {
     Checked(Outcome),
+    Agent((Result<Said, Outcome>, Duration)),
     Resolved(Result<Vec<IpAddr>, String>),
 }
 
@@ -85,6 +100,10 @@ enum Found {
 pub enum News {
     /// A check has come back; it changed the state, or not.
     Checked(BackendId, Option<Change>),
+    /// A server went up or down for another reason, in words that follow the state.
+    Turned(BackendId, Change, String),
+    /// Its agent wants it so.
+    Wished(BackendId, Admin),
     /// A name leads somewhere.
     Address(BackendId, IpAddr),
     /// A share has grown.
@@ -95,7 +114,9 @@ pub enum News {
 pub struct Servers {
     /// In the order of the file.
     pub list: Vec<Server>,
-    sender: mpsc::Sender<(BackendId, u64, Found)>,
+    /// What is still to be told.
+    pub(super) pending: VecDeque<News>,
+    pub(super) sender: mpsc::Sender<(BackendId, u64, Found)>,
     results: mpsc::Receiver<(BackendId, u64, Found)>,
     passive: mpsc::Receiver<Passive>,
     versions: u64,
@@ -106,7 +127,7 @@ impl Servers {
     #[must_use]
     pub fn new(passive: mpsc::Receiver<Passive>) -> Servers {
         let (sender, results) = mpsc::channel(RESULTS);
-        Servers { list: Vec::new(), sender, results, passive, versions: 0 }
+        Servers { list: Vec::new(), pending: VecDeque::new(), sender, results, passive, versions: 0 }
     }
 
     /// The servers of a new file. What is known of those that stay, stays known.
@@ -170,6 +191,12 @@ impl Servers {
             down_for: Duration::ZERO,
             changed: now,
             address,
+            agent_down: false,
+            agent_last: None,
+            agent_at: now,
+            agent_task: None,
+            errors: 0,
+            error_rounds: 0,
             growing: None,
             task: None,
             lookup: None,
@@ -189,6 +216,11 @@ impl Servers {
         loop {
             self.start_due();
             let now = clock::now();
+            self.ask_agents(now);
+            self.follow(now);
+            if let Some(news) = self.pending.pop_front() {
+                return news;
+            }
             let wait = self.list.iter().filter_map(Server::deadline).min().map(|at| at.left(now));
             tokio::select! {
                 Some((id, version, found)) = self.results.recv() => {
@@ -205,17 +237,6 @@ impl Servers {
                 }
                 else => std::future::pending().await,
             }
-        }
-    }
-
-    fn traffic(&mut self, passive: &Passive) {
-        if let Some(server) = self.list.iter_mut().find(|s| s.id == passive.backend) {
-            let input = match passive.outcome {
-                Ok(()) => Input::Connected,
-                Err(fault) => Input::NotConnected { why: fault.to_string() },
-            };
-            // It brings the next check forward, and no more.
-            server.health.handle(clock::now(), input);
         }
     }
 
@@ -253,6 +274,7 @@ impl Servers {
         let server = self.list.iter_mut().find(|s| s.id == *id && s.version == version)?;
         match found {
             Found::Checked(_) if server.admin == Admin::Maint => None,
+            Found::Agent((said, took)) => self.heard(id, said, took),
             Found::Checked(outcome) => {
                 let input = if outcome.ok {
                     Input::Passed { took: outcome.took }
@@ -261,7 +283,8 @@ impl Servers {
                     Input::Failed { why: outcome.info.clone() }
                 };
                 server.last = Some(outcome);
-                let change = server.health.handle(now, input);
+                // While its agent says that it is down, its checks change nothing that anybody sees.
+                let change = server.health.handle(now, input).filter(|_| !server.agent_down);
                 if let Some(change) = &change {
                     server.turned(change, now);
                 }
@@ -327,12 +350,14 @@ async fn lookup(name: &str, port: u16) -> Result<Vec<IpAddr>, String> {
 
 impl Server {
     fn deadline(&self) -> Option<Time> {
-        let check = (self.admin != Admin::Maint && self.address.is_some()).then(|| self.health.deadline()).flatten();
+        let checked = self.settings.check.is_some() && self.admin != Admin::Maint && self.address.is_some();
+        let check = checked.then(|| self.health.deadline()).flatten();
+        let agent = self.settings.agent.as_ref().map(|_| self.agent_at);
         let grow = self.growing.map(|_| clock::now() + Duration::from_secs(1));
-        check.into_iter().chain(self.lookup_at).chain(grow).min()
+        check.into_iter().chain(agent).chain(self.lookup_at).chain(grow).min()
     }
 
-    fn turned(&mut self, change: &Change, now: Time) {
+    pub(super) fn turned(&mut self, change: &Change, now: Time) {
         if change.up {
             self.down_for += now.since(self.changed);
             self.growing = self.settings.slowstart.map(|_| now);
@@ -371,15 +396,32 @@ impl Server {
     /// It may get traffic.
     #[must_use]
     pub fn up(&self) -> bool {
-        self.admin != Admin::Maint && self.health.is_up() && self.address.is_some()
+        self.admin != Admin::Maint && self.health.is_up() && !self.agent_down && self.address.is_some()
+    }
+
+    /// Its connections at once: few at first, where it grows slowly. 0: any number.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        match (self.growing, self.settings.slowstart) {
+            (Some(since), Some(whole)) if self.connections_max > 0 => {
+                let passed = clock::now().since(since).min(whole);
+                let percent = passed.as_millis() * 100 / whole.as_millis().max(1);
+                let now = u128::from(self.connections_max) * percent / 100;
+                u32::try_from(now).unwrap_or(self.connections_max).max(1)
+            }
+            _ => self.connections_max,
+        }
     }
 
     /// Its share for the data path.
     #[must_use]
     pub fn share(&self) -> u16 {
-        if self.admin == Admin::Drain {
-            return 0;
-        }
+        if self.admin == Admin::Drain { 0 } else { self.grown() }
+    }
+
+    /// Its weight in parts, as far as it has grown.
+    #[must_use]
+    pub fn grown(&self) -> u16 {
         let parts = match (self.growing, self.settings.slowstart) {
             (Some(since), Some(whole)) => {
                 let passed = clock::now().since(since).min(whole);

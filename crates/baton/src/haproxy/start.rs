@@ -53,6 +53,8 @@ pub struct Options {
     pub connections: Option<u64>,
     /// `-L`
     pub local_peer: Option<String>,
+    /// `-S`: a socket for commands, with the words that may follow it.
+    pub master: Option<String>,
     /// What was asked for and has no effect.
     pub moot: Vec<String>,
 }
@@ -92,7 +94,6 @@ pub fn parse(args: &[OsString]) -> Result<Options, String> {
             "-L" => options.local_peer = Some(value(&mut words, "-L")?),
             "-N" => options.moot(&mut words, "-N", "`maxconn` of a frontend limits it")?,
             "-m" => options.moot(&mut words, "-m", "memory is limited by who starts this process")?,
-            "-S" => options.moot(&mut words, "-S", "there is no master process; a `stats socket` takes commands")?,
             // Sockets of a predecessor: they stay in the process that reads its files again.
             "-x" => drop(value(&mut words, "-x")?),
             "-c" => options.check = true,
@@ -116,6 +117,7 @@ pub fn parse(args: &[OsString]) -> Result<Options, String> {
                 }
             }
             "--" => options.files.extend(words.by_ref().map(PathBuf::from)),
+            "-S" => options.master = Some(value(&mut words, "-S")?),
             "-cc" => return Err("-cc: conditions are not evaluated on the command line".to_owned()),
             _ => return Err(format!("unknown option `{word}`")),
         }
@@ -170,7 +172,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
 
 const USAGE: &str =
     "usage: baton haproxy -f FILE|DIRECTORY [-f …] [-c] [-V] [-d] [-db] [-D] [-q] [-W|-Ws] [-p PIDFILE] [-C DIRECTORY]
-       [-sf|-st PID…] [-v|-vv] [-- FILE…]";
+       [-S SOCKET] [-sf|-st PID…] [-v|-vv] [-- FILE…]";
 
 fn version(times: u8) -> String {
     let mut text = format!("HAProxy version 2.6-compatible: baton {} ({})\n", crate::VERSION, crate::BUILD);
@@ -183,10 +185,11 @@ fn version(times: u8) -> String {
 /// Reads the files: what they say, if it can be done, and what there is to say about them.
 #[must_use]
 pub fn read(options: &Options) -> (Option<Config>, String) {
-    let files = match files(&options.files) {
+    let mut files = match files(&options.files) {
         Ok(files) => files,
         Err(why) => return (None, why),
     };
+    files.extend(options.master.as_deref().map(master));
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -207,6 +210,13 @@ pub fn read(options: &Options) -> (Option<Config>, String) {
     }
     let said = findings.iter().map(|finding| format!("{}\n", finding.message)).collect();
     (config, said)
+}
+
+/// The socket of `-S` as a file says it: one process is its own master, and takes all commands there.
+fn master(socket: &str) -> haproxy::File {
+    let words = socket.replace(',', " ");
+    let level = if words.contains(" level ") { "" } else { " level admin" };
+    haproxy::File { path: "-S".to_owned(), text: format!("global\n    stats socket {words}{level}\n") }
 }
 
 /// The files of the command line; of a directory those that end with `.cfg`, by name.
@@ -330,10 +340,15 @@ mod tests {
         check("haproxy -f a -sf 12 -1", "unknown option `-1`");
         check("haproxy -f a -st 0", "unknown option `0`");
         assert_eq!(parse(&words("haproxy -vv")).unwrap().version, 2);
-        let options = parse(&words("haproxy -Ws -f a -n 500 -L me -S /run/master.sock -x s -m 100")).unwrap();
+        let options = parse(&words("haproxy -Ws -f a -n 500 -L me -x s -m 100")).unwrap();
         assert_eq!((options.connections, options.local_peer.as_deref()), (Some(500), Some("me")));
-        let moot = ["-S has no effect: there is no master process", "-m has no effect: memory is limited"];
+        let moot = ["-m has no effect: memory is limited"];
         assert!(options.moot.iter().zip(moot).all(|(said, wanted)| said.contains(wanted)), "{:?}", options.moot);
         check("haproxy -f a -n many", "-n many: not a number of connections");
+        let options = parse(&words("haproxy -Ws -f a -S /run/m.sock,mode,600")).unwrap();
+        assert_eq!(
+            master(&options.master.unwrap()).text,
+            "global\n    stats socket /run/m.sock mode 600 level admin\n"
+        );
     }
 }

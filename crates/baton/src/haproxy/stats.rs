@@ -7,7 +7,7 @@ use super::daemon::Daemon;
 use super::notes;
 use super::rates::Rate;
 use super::servers::{Admin, Server};
-use crate::proxy::{BackendView, FrontView, PoolView, View};
+use crate::proxy::{BackendView, FrontView, PoolView, Took, View};
 
 /// The columns, in haproxy 2.6's order.
 pub const COLUMNS: &str = "pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,status,weight,act,bck,chkfail,chkdown,lastchg,downtime,qlimit,pid,iid,sid,throttle,lbtot,tracked,type,rate,rate_lim,rate_max,check_status,check_code,check_duration,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,hanafail,req_rate,req_rate_max,req_tot,cli_abrt,srv_abrt,comp_in,comp_out,comp_byp,comp_rsp,lastsess,last_chk,last_agt,qtime,ctime,rtime,ttime,agent_status,agent_code,agent_duration,check_desc,agent_desc,check_rise,check_fall,check_health,agent_rise,agent_fall,agent_health,addr,cookie,mode,algo,conn_rate,conn_rate_max,conn_tot,intercepted,dcon,dses,wrew,connect,reuse,cache_lookups,cache_hits,srv_icur,src_ilim,qtime_max,ctime_max,rtime_max,ttime_max,eint,idle_conn_cur,safe_conn_cur,used_conn_cur,need_conn_est,uweight,agg_server_status,agg_server_check_status,agg_check_status,-,ssl_sess,ssl_reused_sess,ssl_failed_handshake,h2_headers_rcvd,h2_data_rcvd,h2_settings_rcvd,h2_rst_stream_rcvd,h2_goaway_rcvd,h2_detected_conn_protocol_errors,h2_detected_strm_protocol_errors,h2_rst_stream_resp,h2_goaway_resp,h2_open_connections,h2_backend_open_streams,h2_total_connections,h2_backend_total_streams,h1_open_connections,h1_open_streams,h1_total_connections,h1_total_streams,h1_bytes_in,h1_bytes_out,h1_spliced_bytes_in,h1_spliced_bytes_out";
@@ -144,7 +144,10 @@ impl Daemon {
         let mut row = Row::new(Kind::Server, (back.id, server.settings.id), &back.name, &server.id.host, back.mode);
         let counts = its.map(|b| b.counts).unwrap_or_default();
         let rate = self.rates.server(&server.id);
-        row.put("qcur", 0).put("qmax", 0).put("scur", counts.served).put("smax", counts.served_max);
+        row.put("qcur", counts.waiting[0])
+            .put("qmax", counts.waiting[1])
+            .put("scur", counts.served)
+            .put("smax", counts.served_max);
         if server.connections_max > 0 {
             row.put("slim", server.connections_max);
         }
@@ -153,20 +156,27 @@ impl Daemon {
             .put("bout", counts.to_client);
         row.put("dresp", 0).put("econ", counts.failures).put("eresp", 0);
         row.put("wretr", counts.retries).put("wredis", counts.redispatches).put("status", status(server));
-        row.put("weight", server.share().div_ceil(super::lower::WEIGHT)).put("uweight", server.weight);
+        row.put("weight", server.grown().div_ceil(super::lower::WEIGHT)).put("uweight", server.weight);
         row.put("act", u8::from(!server.settings.backup)).put("bck", u8::from(server.settings.backup));
         row.put("lastchg", clock::now().since(server.changed).as_secs()).put("lbtot", counts.connections);
         row.put("rate", rate.now).put("rate_max", rate.most);
         row.put("cli_abrt", counts.client_aborts).put("srv_abrt", counts.server_aborts);
         row.put("lastsess", lastsess(counts.last));
-        row.put("qtime", 0).put("ctime", 0).put("rtime", 0).put("ttime", 0);
-        row.put("qtime_max", 0).put("ctime_max", 0).put("rtime_max", 0).put("ttime_max", 0);
+        took(&mut row, &counts.took);
+        if let Some(most) = server.settings.maxqueue {
+            row.put("qlimit", most);
+        }
         row.put("connect", counts.connections).put("reuse", 0).put("srv_icur", 0);
         row.put("idle_conn_cur", 0).put("safe_conn_cur", 0).put("used_conn_cur", counts.served).put("need_conn_est", 0);
         if let Some(address) = server.address {
             row.put("addr", address);
         }
+        if let Some((backend, name)) = &server.settings.track {
+            let backend = if backend.is_empty() { &back.name } else { backend };
+            row.put("tracked", format!("{backend}/{name}"));
+        }
         checks(&mut row, server);
+        agent(&mut row, server);
         row
     }
 
@@ -193,8 +203,7 @@ impl Daemon {
         row.put("lbtot", sum(|m| m.counts.connections)).put("rate", rate.now).put("rate_max", rate.most);
         row.put("cli_abrt", sum(|m| m.counts.client_aborts)).put("srv_abrt", sum(|m| m.counts.server_aborts));
         row.put("lastsess", lastsess(members.iter().map(|m| m.counts.last).max().unwrap_or(0)));
-        row.put("qtime", 0).put("ctime", 0).put("rtime", 0).put("ttime", 0);
-        row.put("qtime_max", 0).put("ctime_max", 0).put("rtime_max", 0).put("ttime_max", 0);
+        took(&mut row, &its.took);
         row.put("algo", algorithm(&back.balance)).put("connect", sum(|m| m.counts.connections)).put("reuse", 0);
         row.put("uweight", weight);
         let down = servers().filter(|s| !s.up()).count();
@@ -215,10 +224,28 @@ fn algorithm(balance: &Balance) -> &'static str {
     }
 }
 
+fn agent(row: &mut Row, server: &Server) {
+    if server.settings.agent.is_none() {
+        return;
+    }
+    row.put("agent_rise", 1).put("agent_fall", 1).put("agent_health", u8::from(!server.agent_down));
+    match &server.agent_last {
+        None => drop(row.put("agent_status", "INI")),
+        Some(last) => {
+            row.put("agent_status", last.status).put("agent_duration", last.took.as_millis());
+            if notes::has_code(last.status) {
+                row.put("agent_code", last.code);
+            }
+            row.put("agent_desc", notes::describe(last.status)).put("last_agt", &last.info);
+        }
+    }
+}
+
 fn checks(row: &mut Row, server: &Server) {
     let Some(check) = server.settings.check.as_ref() else { return };
     let downtime =
         server.down_for + if server.up() { std::time::Duration::ZERO } else { clock::now().since(server.changed) };
+    row.put("hanafail", server.error_rounds);
     row.put("chkfail", server.fails).put("chkdown", server.downs).put("downtime", downtime.as_secs());
     row.put("check_rise", check.rise).put("check_fall", check.fall);
     // haproxy's own scale: rise + fall − 1 is as well as can be.
@@ -232,11 +259,19 @@ fn checks(row: &mut Row, server: &Server) {
         Some(last) => {
             row.put("check_status", last.status).put("check_duration", last.took.as_millis());
             row.put("check_desc", notes::describe(last.status)).put("last_chk", &last.info);
-            if last.code > 0 {
+            if notes::has_code(last.status) {
                 row.put("check_code", last.code);
             }
         }
     }
+}
+
+/// How long sessions took.
+fn took(row: &mut Row, took: &Took) {
+    let [queue, connect, whole] = took.mean;
+    row.put("qtime", queue).put("ctime", connect).put("rtime", 0).put("ttime", whole);
+    let [queue, connect, whole] = took.most;
+    row.put("qtime_max", queue).put("ctime_max", connect).put("rtime_max", 0).put("ttime_max", whole);
 }
 
 /// Seconds since the last session; −1: there was none.
@@ -249,10 +284,15 @@ fn lastsess(at: u64) -> i64 {
 #[must_use]
 pub fn status(server: &Server) -> String {
     let Some(check) = &server.settings.check else {
+        let follows = server.settings.track.is_some();
         return match server.admin {
             Admin::Maint => "MAINT".to_owned(),
+            Admin::Ready | Admin::Drain if server.agent_down => "DOWN (agent)".to_owned(),
+            Admin::Ready | Admin::Drain if !server.health.is_up() => "DOWN".to_owned(),
+            Admin::Drain if server.settings.agent.is_some() => "DRAIN (agent)".to_owned(),
             Admin::Drain => "DRAIN".to_owned(),
             Admin::Ready if server.address.is_none() => "DOWN".to_owned(),
+            Admin::Ready if follows => "UP".to_owned(),
             Admin::Ready => "no check".to_owned(),
         };
     };
@@ -261,6 +301,7 @@ pub fn status(server: &Server) -> String {
     let part = if whole { String::new() } else { format!(" {health}/{most}") };
     match (server.admin, server.health.is_up()) {
         (Admin::Maint, _) => "MAINT".to_owned(),
+        _ if server.agent_down => "DOWN (agent)".to_owned(),
         (Admin::Drain, true) => format!("DRAIN{part}"),
         (Admin::Ready, true) => format!("UP{part}"),
         (_, false) => format!("DOWN{part}"),

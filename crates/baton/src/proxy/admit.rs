@@ -101,6 +101,8 @@ impl Conn {
         match session.plan.clone().way(&known) {
             Way::Unknown => Verdict::Keep,
             Way::To(route) => {
+                let local = || listen::local(&self.client.fd);
+                session.wish = route.wish(&known, || session.destination.or_else(local).map(|address| address.ip()));
                 session.enter(route);
                 self.want(with)
             }
@@ -116,12 +118,18 @@ impl Conn {
     fn want(&mut self, with: &mut Context<'_>) -> Verdict {
         let Some(session) = &mut self.session else { return Verdict::Reset };
         let Some(route) = session.route.clone() else { return Verdict::Reset };
-        let source = session.source_ip();
-        match route.take(source, &self.tried) {
+        let (source, wish) = (session.source_ip(), session.wish.take());
+        let turn = route.take(source, &self.tried, wish.as_deref());
+        session.wish = wish;
+        match turn {
             Turn::Now(choice) => return self.connect_to(choice, with),
             Turn::Nobody => {
                 route.refused.fetch_add(1, Relaxed);
                 return self.stop(*b"SC");
+            }
+            Turn::Full => {
+                route.refused.fetch_add(1, Relaxed);
+                return self.stop(*b"SQ");
             }
             Turn::Wait(target) => {
                 let alone = usize::from(target.is_none());
@@ -136,7 +144,7 @@ impl Conn {
             }
         }
         // Room may have been made between the question and the queue.
-        if let Turn::Now(choice) = route.take(source, &self.tried) {
+        if let Turn::Now(choice) = route.take(source, &self.tried, session.wish.as_deref()) {
             if !route.unqueue(with.mailbox, self.key) {
                 // It was told of other room meanwhile: that is for somebody else.
                 route.wake(|_| true, 1);
@@ -156,14 +164,14 @@ impl Conn {
         session.served.get_or_insert(with.now);
         session.until = Session::after(with.now, session.of(|d| d.connect));
         let target = choice.target.clone();
-        let (address, header) = (choice.address, choice.proxy_header);
+        let (address, header, source) = (choice.address, choice.proxy_header, choice.source.clone());
         session.choice = Some(choice);
         self.open_with(header);
         target.cell(with.worker).active.fetch_add(1, Relaxed);
         self.target = Some(target);
         self.phase = Phase::Connecting;
         let Some(address) = address else { return self.failed(Fault::Unreachable, with) };
-        match open(address, self.to_backend.held() > 0) {
+        match open(address, self.to_backend.held() > 0, source.as_deref()) {
             Ok(fd) => {
                 self.backend = Some(Side::dialled(fd));
                 Verdict::Dialled
@@ -305,16 +313,11 @@ impl Conn {
         Verdict::Close
     }
 
-    /// Somebody outside ends the session: `D` for a server that went down, `K` for an operator.
+    /// Somebody outside ends the session, wherever it is: `D` for a server that went down, `U` for one that came up, `K` for
+    /// an operator.
     pub(super) fn cut(&mut self, who: u8) {
-        let stage = match self.phase {
-            Phase::Reading => b'R',
-            Phase::Queued => b'Q',
-            Phase::Resting | Phase::Connecting => b'C',
-            Phase::Open | Phase::Broken => b'D',
-        };
         if let Some(session) = &mut self.session {
-            session.state = [who, stage];
+            session.state = [who, b'-'];
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use baton_core::pool::Source;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::{
@@ -18,6 +19,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use super::face::Face;
 use super::flow::{Flow, Lent, Moved, Side};
 use super::limits::Share;
+use super::listen;
 use super::route::Route;
 use super::session::Session;
 use super::slots::Key;
@@ -360,7 +362,7 @@ fn dial(
         } else {
             route.after(|target| tried.iter().any(|t| Arc::ptr_eq(t, target)))?
         };
-        match open(address, speaks) {
+        match open(address, speaks, None) {
             Ok(fd) => return Some((target, Side::dialled(fd))),
             Err(error) => match fault(error) {
                 Some(fault) => {
@@ -376,12 +378,15 @@ fn dial(
 }
 
 /// A socket that connects.
-pub(super) fn open(address: SocketAddr, speaks: bool) -> Result<OwnedFd, Errno> {
+pub(super) fn open(address: SocketAddr, speaks: bool, source: Option<&Source>) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let fd = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
     if speaks {
         // Bytes wait for it: they carry the handshake's last acknowledgement.
         set_tcp_quickack(&fd, false)?;
+    }
+    if let Some(source) = source {
+        listen::come_from(&fd, source)?;
     }
     match connect(&fd, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(fd),

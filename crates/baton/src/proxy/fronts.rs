@@ -1,15 +1,15 @@
 //! The fronts: listeners whose connections are sessions, and where their rules lead.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use baton_core::pool::{Front, Pool};
+use baton_core::pool::{self, Front, Pool};
 use baton_core::settings::BalancerKind;
 
 use super::Proxy;
 use super::conn::Entry;
 use super::face::{Face, Plan};
+use super::listen::Place;
 use super::route::Route;
 use super::view::{FrontView, Listening};
 use crate::haproxy::lines::Lines;
@@ -21,6 +21,12 @@ pub struct Fronted {
     pub front: Front,
     /// Its log.
     pub lines: Option<Arc<Lines>>,
+}
+
+impl From<&pool::Listen> for Place {
+    fn from(listen: &pool::Listen) -> Place {
+        Place { address: listen.address, interface: listen.interface.clone(), six_only: listen.six_only }
+    }
 }
 
 impl Proxy {
@@ -41,14 +47,14 @@ impl Proxy {
             };
             self.faces.push((name.clone(), face));
         }
-        let wanted: Vec<(SocketAddr, BalancerKind)> =
-            fronts.iter().flat_map(|f| f.front.listen.iter().map(move |l| (l.address, f.front.kind))).collect();
+        let wanted: Vec<(Place, BalancerKind)> =
+            fronts.iter().flat_map(|f| f.front.listen.iter().map(move |l| (Place::from(l), f.front.kind))).collect();
         self.close_unwanted(&wanted);
         let mut listening = Vec::new();
         for (at, fronted) in fronts.iter().enumerate() {
             for listen in &fronted.front.listen {
                 let entry = Entry::Session(self.faces[at].1.clone(), listen.proxy_header);
-                listening.push(self.listen(listen.address, &fronted.front.name, fronted.front.kind, entry));
+                listening.push(self.listen(&Place::from(listen), &fronted.front.name, fronted.front.kind, entry));
             }
         }
         listening
@@ -60,12 +66,19 @@ impl Proxy {
             self.groups.iter().find(|g| g.settings.name == name).map(|g| g.route.clone())
         };
         Plan {
-            reads: front.reads(),
+            reads: front.reads() || self.picks_read(front),
             switches: front.switches.iter().filter_map(|s| Some((s.when.clone(), route(&s.pool)?))).collect(),
             otherwise: front.pool.as_deref().and_then(route),
             lines: fronted.lines.clone(),
             settings: front.clone(),
         }
+    }
+
+    /// Whether a pool that sessions of a front may come to looks at their first bytes for a server.
+    fn picks_read(&self, front: &Front) -> bool {
+        let goes = |name: &String| front.pool.as_ref() == Some(name) || front.switches.iter().any(|s| s.pool == *name);
+        let pools = self.groups.iter().map(|group| &group.settings).filter(|pool| goes(&pool.name));
+        pools.flat_map(|pool| &pool.picks).any(|pick| pick.when.reads())
     }
 
     pub(super) fn front_views(&self) -> Vec<FrontView> {

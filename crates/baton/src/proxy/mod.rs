@@ -24,7 +24,7 @@ pub(crate) mod tls;
 mod view;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -38,15 +38,16 @@ use tokio::sync::mpsc;
 
 pub use fronts::Fronted;
 pub use pools::id;
-pub use target::{BackendId, Counts, Fault, Passive};
-pub use view::{BackendView, FrontView, Listening, PoolView, View};
+pub use target::{BackendId, Counts, Fault, Passive, Took};
+pub use view::{BackendView, FrontView, Listening, PoolView, StuckView, View};
 
 use conn::Entry;
 use face::Face;
 use http::Http;
 use limits::Limits;
+use listen::Place;
 use pools::Group;
-use route::Route;
+use route::{Route, StuckTable};
 use target::{PASSIVE_MAX, Reports, Target};
 use worker::{Command, Mailbox, Worker};
 
@@ -57,7 +58,7 @@ struct Open {
     entry: Entry,
     kind: BalancerKind,
     /// As bound: differs from what was asked for where that was port 0.
-    bound: SocketAddr,
+    bound: Place,
 }
 
 /// The balancer.
@@ -71,8 +72,10 @@ pub struct Proxy {
     groups: Vec<Group>,
     /// Fronts by name, in the order of the configuration.
     faces: Vec<(String, Arc<Face>)>,
-    /// Listeners by the address asked for.
-    open: HashMap<SocketAddr, Open>,
+    /// Listeners by the place asked for.
+    open: HashMap<Place, Open>,
+    /// Who had which server, by pool.
+    tables: BTreeMap<String, StuckTable>,
     /// Counters of backends that are not configured now, should they come back.
     former: HashMap<BackendId, Arc<Target>>,
     numbers: u32,
@@ -110,6 +113,7 @@ impl Proxy {
             groups: Vec::new(),
             faces: Vec::new(),
             open: HashMap::new(),
+            tables: BTreeMap::new(),
             former: HashMap::new(),
             numbers: 0,
         };
@@ -137,25 +141,27 @@ impl Proxy {
         let pools: Vec<Pool> = balancers.iter().map(Pool::from).collect();
         self.pool(&pools);
         self.faces.clear();
-        let wanted: Vec<(SocketAddr, BalancerKind)> =
-            balancers.iter().flat_map(|b| b.listen.iter().map(move |address| (*address, b.kind))).collect();
+        let wanted: Vec<(Place, BalancerKind)> = balancers
+            .iter()
+            .flat_map(|b| b.listen.iter().map(move |address| (Place::from(*address), b.kind)))
+            .collect();
         self.close_unwanted(&wanted);
         let mut listening = Vec::new();
         for (at, balancer) in balancers.iter().enumerate() {
             for address in &balancer.listen {
                 let entry = Entry::Straight(self.groups[at].route.clone());
-                listening.push(self.listen(*address, &balancer.name, balancer.kind, entry));
+                listening.push(self.listen(&Place::from(*address), &balancer.name, balancer.kind, entry));
             }
         }
         listening
     }
 
-    fn close_unwanted(&mut self, wanted: &[(SocketAddr, BalancerKind)]) {
-        let stays = |address: &SocketAddr, open: &Open| wanted.contains(&(*address, open.kind));
-        let gone: Vec<SocketAddr> = self.open.iter().filter(|(a, o)| !stays(a, o)).map(|(a, _)| *a).collect();
+    fn close_unwanted(&mut self, wanted: &[(Place, BalancerKind)]) {
+        let stays = |place: &Place, open: &Open| wanted.iter().any(|(p, kind)| p == place && *kind == open.kind);
+        let gone: Vec<Place> = self.open.iter().filter(|(p, o)| !stays(p, o)).map(|(p, _)| p.clone()).collect();
         let (done, all_done) = std::sync::mpsc::channel();
-        for address in gone {
-            if let Some(open) = self.open.remove(&address) {
+        for place in gone {
+            if let Some(open) = self.open.remove(&place) {
                 self.tell(|| Command::Close { number: open.number, done: done.clone() });
                 self.tell_http(http::Command::Close { number: open.number, done: done.clone() });
             }
@@ -165,10 +171,11 @@ impl Proxy {
         let _ = all_done.recv_timeout(CLOSE_TIMEOUT);
     }
 
-    fn listen(&mut self, address: SocketAddr, name: &str, kind: BalancerKind, entry: Entry) -> Listening {
+    fn listen(&mut self, place: &Place, name: &str, kind: BalancerKind, entry: Entry) -> Listening {
         let balancer = name.to_owned();
-        if let Some(open) = self.open.get_mut(&address) {
-            let (number, bound) = (open.number, open.bound);
+        let address = place.address;
+        if let Some(open) = self.open.get_mut(place) {
+            let (number, bound) = (open.number, open.bound.address);
             if !open.entry.is(&entry) {
                 (open.balancer, open.entry) = (balancer.clone(), entry.clone());
                 self.tell(|| Command::Retarget { number, entry: entry.clone() });
@@ -182,20 +189,21 @@ impl Proxy {
         let number = self.numbers;
         let bound = match (kind, &entry) {
             (BalancerKind::Http, Entry::Straight(route)) => self.listen_http(number, address, route.clone()),
-            _ => self.listen_tcp(number, address, &entry),
+            _ => self.listen_tcp(number, place, &entry),
         };
         match bound {
             Ok(bound) => {
-                self.open.insert(address, Open { number, balancer: balancer.clone(), entry, kind, bound });
+                let at = Place { address: bound, ..place.clone() };
+                self.open.insert(place.clone(), Open { number, balancer: balancer.clone(), entry, kind, bound: at });
                 Listening { balancer, address: bound, error: None }
             }
             Err(error) => Listening { balancer, address, error: Some(error) },
         }
     }
 
-    fn listen_tcp(&self, number: u32, address: SocketAddr, entry: &Entry) -> io::Result<SocketAddr> {
-        let sockets = listen::open(address, self.mailboxes.len())?;
-        let bound = sockets.first().and_then(listen::local).unwrap_or(address);
+    fn listen_tcp(&self, number: u32, place: &Place, entry: &Entry) -> io::Result<SocketAddr> {
+        let sockets = listen::open(place.clone(), self.mailboxes.len())?;
+        let bound = sockets.first().and_then(listen::local).unwrap_or(place.address);
         for (mailbox, fd) in self.mailboxes.iter().zip(sockets) {
             mailbox.post(Command::Listen { number, fd, address: bound, entry: entry.clone() });
         }

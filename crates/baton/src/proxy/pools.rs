@@ -1,15 +1,17 @@
 //! The pools: which servers there are, which of them may get traffic, and what a change of the configuration leaves alone.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 
 use baton_core::balance::{Candidate, Table};
 use baton_core::pool::{Pool, Server};
+use baton_core::stick::{Shape, Table as Stuck};
+use baton_net::clock;
 
-use super::route::{Choice, Route, Snapshot};
+use super::route::{Choice, Route, Snapshot, StuckTable};
 use super::target::{BackendId, Target};
-use super::view::{BackendView, PoolView};
+use super::view::{BackendView, PoolView, StuckView};
 use super::worker::Command;
 use super::{Proxy, http};
 
@@ -26,6 +28,8 @@ pub(super) struct Group {
     pub(super) settings: Pool,
     pub(super) route: Arc<Route>,
     pub(super) members: Vec<Member>,
+    /// The table that its clients are kept by: its own, or another pool's.
+    stuck: Option<StuckTable>,
 }
 
 /// Backends no longer configured whose counters are kept.
@@ -44,8 +48,12 @@ impl Proxy {
         for settings in pools {
             let old = before.iter().position(|g| g.settings.name == settings.name).map(|at| before.swap_remove(at));
             let group = self.group(settings, old);
-            group.publish();
             self.groups.push(group);
+        }
+        for group in &mut self.groups {
+            let table = group.settings.sticking.as_ref().map(|sticking| sticking.table.as_str());
+            group.stuck = table.and_then(|name| Some(self.tables.get(name)?.clone()));
+            group.publish();
         }
         for group in before {
             group.members.into_iter().for_each(|m| self.retire(m.target));
@@ -80,7 +88,41 @@ impl Proxy {
             members.push(member);
         }
         old.into_iter().for_each(|m| self.retire(m.target));
-        Group { settings: settings.clone(), route, members }
+        Group { settings: settings.clone(), route, members, stuck: None }
+    }
+
+    /// Makes the tables of who had which server what is asked for, before the pools; what fits stays known.
+    pub fn shape_tables(&mut self, shapes: &[(String, Shape)]) {
+        self.tables.retain(|name, _| shapes.iter().any(|(wanted, _)| wanted == name));
+        for (name, shape) in shapes {
+            match self.tables.get(name) {
+                Some(table) => table.lock().expect("nobody panics while holding it").reshape(*shape),
+                None => drop(self.tables.insert(name.clone(), Arc::new(Mutex::new(Stuck::new(*shape))))),
+            }
+        }
+    }
+
+    /// The tables: name, shape, and what is in them.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<StuckView> {
+        let view = |(name, table): (&String, &StuckTable)| {
+            let mut table = table.lock().expect("nobody panics while holding it");
+            let shape = table.shape();
+            let entries =
+                table.entries(clock::now()).map(|(key, server, left)| (key, server.to_string(), left)).collect();
+            StuckView { name: name.clone(), shape, entries }
+        };
+        self.tables.iter().map(view).collect()
+    }
+
+    /// Forgets one entry of a table, or all of them.
+    pub fn unstick(&self, table: &str, key: Option<IpAddr>) {
+        let Some(table) = self.tables.get(table) else { return };
+        let mut table = table.lock().expect("nobody panics while holding it");
+        match key {
+            Some(key) => _ = table.remove(key),
+            None => table.clear(),
+        }
     }
 
     fn retire(&mut self, target: Arc<Target>) {
@@ -97,7 +139,7 @@ impl Proxy {
             return;
         }
         member.up = up;
-        let cut = !up && group.settings.cut_on_down;
+        let cut = !up && member.settings.cut_on_down;
         group.publish();
         if cut {
             self.cut(id, b'D');
@@ -171,20 +213,39 @@ impl Member {
 impl Group {
     /// Puts a new snapshot where workers find it.
     fn publish(&self) {
-        let candidate =
-            |m: &Member| Candidate { weight: m.weight, backup: m.settings.backup, up: m.up && m.address.is_some() };
+        let candidate = |m: &Member| Candidate {
+            weight: m.weight,
+            backup: m.settings.backup,
+            up: m.up && m.address.is_some(),
+            number: m.settings.number,
+        };
         let choice = |m: &Member| Choice {
             target: m.target.clone(),
             address: m.address,
             url: m.settings.url.clone(),
             connections_max: m.settings.connections_max.into(),
+            connections_min: m.settings.connections_min.into(),
+            queue_max: m.settings.queue_max.into(),
             proxy_header: m.settings.proxy_header,
+            source: m.settings.source.clone().map(Arc::new),
+            strange: m.settings.strange,
         };
         let candidates: Vec<Candidate> = self.members.iter().map(candidate).collect();
         let choices = self.members.iter().map(choice).collect();
         let table = Table::new(self.settings.balance, &candidates, self.settings.all_backups);
         let dealings = self.settings.dealings.clone().map(Arc::new);
-        self.route.snapshot.store(Arc::new(Snapshot { choices, table, dealings }));
+        let at = |name: &str| self.members.iter().position(|m| m.settings.name == name);
+        let picks = self.settings.picks.iter().filter_map(|pick| Some((pick.when.clone(), at(&pick.server)?)));
+        let rules = self.settings.sticking.as_ref().map(|sticking| sticking.rules.clone());
+        let snapshot = Snapshot {
+            choices,
+            table,
+            dealings,
+            full: self.settings.full,
+            picks: picks.collect(),
+            sticking: rules.zip(self.stuck.clone()),
+        };
+        self.route.snapshot.store(Arc::new(snapshot));
         self.route.wake_all();
     }
 
@@ -193,8 +254,9 @@ impl Group {
         PoolView {
             name: self.settings.name.clone(),
             sessions: [route.sessions.load(Relaxed), route.open.load(Relaxed), route.open_max.load(Relaxed)],
-            queued: [route.waiting.load(Relaxed) as u64, route.waiting_max.load(Relaxed) as u64],
+            queued: [route.waiting_any.load(Relaxed), route.waiting_max.load(Relaxed)],
             refused: route.refused.load(Relaxed),
+            took: route.times.took(),
         }
     }
 }

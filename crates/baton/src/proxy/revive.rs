@@ -44,7 +44,7 @@ impl Proxy {
 
     fn revive_worker(&mut self, number: usize) -> io::Result<()> {
         let open = self.listeners(BalancerKind::Tcp);
-        let sockets: Vec<_> = open.map(|open| Ok((open, listen::join(open.bound)?))).collect::<io::Result<_>>()?;
+        let sockets: Vec<_> = open.map(|open| Ok((open, listen::join(&open.bound)?))).collect::<io::Result<_>>()?;
         let pipes = self.limits.pipes / self.threads.len().max(1);
         let (mailbox, thread) = hire(number, pipes, self.limits.clone(), self.reports.clone())?;
         for member in self.groups.iter().flat_map(|group| &group.members) {
@@ -52,7 +52,7 @@ impl Proxy {
         }
         for (open, fd) in sockets {
             let (number, entry) = (open.number, open.entry.clone());
-            mailbox.post(Command::Listen { number, fd, address: open.bound, entry });
+            mailbox.post(Command::Listen { number, fd, address: open.bound.address, entry });
         }
         let former = std::mem::replace(&mut self.mailboxes[number], mailbox);
         self.groups.iter().for_each(|group| group.route.desert(&former));
@@ -65,7 +65,7 @@ impl Proxy {
         let http = Http::start(self.limits.clone(), self.reports.clone(), self.mailboxes.len())?;
         for open in self.listeners(BalancerKind::Http) {
             let Entry::Straight(route) = open.entry.clone() else { continue };
-            let fd = listen::join(open.bound)?;
+            let fd = listen::join(&open.bound)?;
             http.tell(http::Command::Listen { number: open.number, fd, route });
         }
         self.http = Some(http);

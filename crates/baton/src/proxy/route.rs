@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use baton_core::balance::{Ask, Load, Pick, Table};
-use baton_core::pool::{Dealings, ProxyHeader};
+use baton_core::pool::{Condition, Dealings, Known, ProxyHeader, Source, Stick, connections};
 use baton_core::settings::Url;
+use baton_core::stick::Table as Stuck;
+use baton_net::clock;
 
 use super::slots::Key;
-use super::target::Target;
+use super::target::{Target, Times};
 use super::worker::{Command, Mailbox};
 
 /// A backend within a snapshot.
@@ -24,8 +26,28 @@ pub(super) struct Choice {
     pub(super) url: Option<Url>,
     /// Sessions at once; 0: any number.
     pub(super) connections_max: u64,
+    /// The same while the pool has few; 0: as many.
+    pub(super) connections_min: u64,
+    /// Sessions that may wait for it alone; 0: any number.
+    pub(super) queue_max: u64,
     /// What each connection opens with.
     pub(super) proxy_header: Option<ProxyHeader>,
+    /// Where connections to it come from.
+    pub(super) source: Option<Arc<Source>>,
+    /// Clients are not kept at it.
+    pub(super) strange: bool,
+}
+
+/// Who had which server, by name: a pool's own, or another's.
+pub(super) type StuckTable = Arc<Mutex<Stuck<Arc<str>>>>;
+
+/// What a session wants of its pool.
+#[derive(Debug, Default)]
+pub(super) struct Wish {
+    /// This server.
+    pub(super) target: Option<Arc<Target>>,
+    /// That its server is remembered under this.
+    pub(super) key: Option<IpAddr>,
 }
 
 /// What a balancer chooses from now. Replaced as a whole, never changed.
@@ -34,6 +56,12 @@ pub(super) struct Snapshot {
     pub(super) choices: Vec<Choice>,
     pub(super) table: Table,
     pub(super) dealings: Option<Arc<Dealings>>,
+    /// Sessions at which servers may have all their connections.
+    pub(super) full: u64,
+    /// Which of them a condition asks for.
+    pub(super) picks: Vec<(Condition, usize)>,
+    /// How clients are kept at their servers, and where that is remembered.
+    pub(super) sticking: Option<(Vec<Stick>, StuckTable)>,
 }
 
 /// A connection that waits for room.
@@ -50,6 +78,8 @@ pub(super) enum Turn {
     Now(Choice),
     /// It has to wait, for this one server or for any.
     Wait(Option<Arc<Target>>),
+    /// Too many wait for the one server that it has to be.
+    Full,
     /// Nobody is up.
     Nobody,
 }
@@ -67,11 +97,15 @@ pub(super) struct Route {
     waiters: Mutex<VecDeque<Waiter>>,
     /// How many wait.
     pub(super) waiting: AtomicUsize,
-    pub(super) waiting_max: AtomicUsize,
+    /// How many of them for any server, and at most.
+    pub(super) waiting_any: AtomicU64,
+    pub(super) waiting_max: AtomicU64,
     /// Sessions so far, now, and at most.
     pub(super) sessions: AtomicU64,
     pub(super) open: AtomicU64,
     pub(super) open_max: AtomicU64,
+    /// How long its sessions took.
+    pub(super) times: Times,
 }
 
 impl std::fmt::Debug for Route {
@@ -90,10 +124,46 @@ impl Route {
             refused: AtomicU64::new(0),
             waiters: Mutex::default(),
             waiting: AtomicUsize::new(0),
-            waiting_max: AtomicUsize::new(0),
+            waiting_any: AtomicU64::new(0),
+            waiting_max: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             open: AtomicU64::new(0),
             open_max: AtomicU64::new(0),
+            times: Times::default(),
+        }
+    }
+
+    /// What a session wants, by what is known of it; nothing, in most pools.
+    pub(super) fn wish(&self, known: &Known<'_>, destination: impl Fn() -> Option<IpAddr>) -> Option<Box<Wish>> {
+        let snapshot = self.snapshot.load();
+        if snapshot.picks.is_empty() && snapshot.sticking.is_none() {
+            return None;
+        }
+        let applies = |when: &Condition| when.holds(known) == Some(true);
+        let pick = snapshot.picks.iter().find(|(when, at)| snapshot.table.is_up(*at) && applies(when));
+        let mut wish = Wish { target: pick.map(|(_, at)| snapshot.choices[*at].target.clone()), key: None };
+        if let Some((rules, table)) = &snapshot.sticking {
+            for rule in rules.iter().filter(|rule| applies(&rule.when)) {
+                let key = if rule.by_destination { destination() } else { Some(known.source) };
+                let Some(key) = key.map(|key| key.to_canonical()) else { continue };
+                if rule.look && wish.target.is_none() {
+                    let name = table.lock().expect("nobody panics while holding it").get(key, clock::now());
+                    let server = name.and_then(|name| snapshot.choices.iter().find(|c| *c.target.id.host == *name));
+                    wish.target = server.map(|choice| choice.target.clone());
+                }
+                if rule.keep {
+                    wish.key.get_or_insert(key);
+                }
+            }
+        }
+        Some(Box::new(wish))
+    }
+
+    /// Remembers where a session went.
+    pub(super) fn keep(&self, key: IpAddr, choice: &Choice) {
+        if let Some((_, table)) = self.snapshot.load().sticking.as_ref().filter(|_| !choice.strange) {
+            let name = Arc::from(choice.target.id.host.as_str());
+            table.lock().expect("nobody panics while holding it").put(key, name, clock::now());
         }
     }
 
@@ -127,28 +197,34 @@ impl Route {
     }
 
     /// The server for a session, by the pool's algorithm and the servers' limits.
-    pub(super) fn take(&self, source: IpAddr, tried: &[Arc<Target>]) -> Turn {
+    pub(super) fn take(&self, source: IpAddr, tried: &[Arc<Target>], wish: Option<&Wish>) -> Turn {
         let snapshot = self.snapshot.load();
         let turn = self.turn.fetch_add(1, Relaxed);
         let load = |i: usize| {
             let choice = &snapshot.choices[i];
             let served = choice.target.served.load(Relaxed);
-            let room = choice.connections_max == 0 || served < choice.connections_max;
-            Load { serving: served, room, stamp: choice.target.stamp.load(Relaxed) }
+            let most = self.most(choice, &snapshot);
+            let crowded = choice.queue_max > 0 && choice.target.rare.waiting.load(Relaxed) >= choice.queue_max;
+            let stamp = choice.target.stamp.load(Relaxed);
+            Load { serving: served, room: most == 0 || served < most, crowded, stamp }
         };
+        let wanted = wish.and_then(|wish| wish.target.as_ref());
+        let wanted = wanted.and_then(|target| snapshot.choices.iter().position(|c| Arc::ptr_eq(&c.target, target)));
+        let yields = snapshot.dealings.as_ref().is_some_and(|dealings| dealings.redispatch);
         let was_tried = |i: usize| tried.iter().any(|t| Arc::ptr_eq(t, &snapshot.choices[i].target));
-        let ask = Ask { turn, source: Some(source), draw: turn as u64, tried: &was_tried, load: &load };
+        let ask = Ask { turn, source: Some(source), draw: turn as u64, wanted, yields, tried: &was_tried, load: &load };
         // Another worker may be faster where room is scarce: then the question is asked again.
         for _ in 0..=snapshot.choices.len() {
             match snapshot.table.pick(&ask) {
                 Pick::Now(index) => {
                     let choice = &snapshot.choices[index];
-                    if choice.enter(self.stamp()) {
+                    if choice.enter(self.stamp(), self.most(choice, &snapshot)) {
                         return Turn::Now(choice.clone());
                     }
                 }
                 Pick::Later(index) => return Turn::Wait(Some(snapshot.choices[index].target.clone())),
                 Pick::Anybody => return Turn::Wait(None),
+                Pick::Full => return Turn::Full,
                 Pick::Nobody => return Turn::Nobody,
             }
         }
@@ -159,7 +235,15 @@ impl Route {
     pub(super) fn again(&self, target: &Arc<Target>) -> Option<Choice> {
         let snapshot = self.snapshot.load();
         let choice = snapshot.choices.iter().find(|c| Arc::ptr_eq(&c.target, target))?;
-        choice.enter(self.stamp()).then(|| choice.clone())
+        choice.enter(self.stamp(), self.most(choice, &snapshot)).then(|| choice.clone())
+    }
+
+    /// Sessions that a server may have now; 0: any number.
+    fn most(&self, choice: &Choice, snapshot: &Snapshot) -> u64 {
+        if choice.connections_min == 0 {
+            return choice.connections_max;
+        }
+        connections(choice.connections_min, choice.connections_max, self.open.load(Relaxed), snapshot.full)
     }
 
     fn stamp(&self) -> u64 {
@@ -179,8 +263,12 @@ impl Route {
     /// Queues a connection; how many waited before it.
     pub(super) fn queue(&self, waiter: Waiter) -> usize {
         let mut waiters = self.waiters.lock().expect("nobody panics while holding it");
+        let (now, most) = match &waiter.target {
+            Some(target) => (&target.rare.waiting, &target.rare.waiting_max),
+            None => (&self.waiting_any, &self.waiting_max),
+        };
+        most.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
         waiters.push_back(waiter);
-        self.waiting_max.fetch_max(waiters.len(), Relaxed);
         self.waiting.store(waiters.len(), SeqCst);
         waiters.len() - 1
     }
@@ -188,10 +276,11 @@ impl Route {
     /// A connection does not wait any more. `false`: it had been told that there may be room.
     pub(super) fn unqueue(&self, mailbox: &Arc<Mailbox>, key: Key) -> bool {
         let mut waiters = self.waiters.lock().expect("nobody panics while holding it");
-        let before = waiters.len();
-        waiters.retain(|w| !(w.key == key && Arc::ptr_eq(&w.mailbox, mailbox)));
+        let its = |w: &Waiter| w.key == key && Arc::ptr_eq(&w.mailbox, mailbox);
+        let gone = waiters.iter().position(its).and_then(|at| waiters.remove(at));
+        gone.iter().for_each(|waiter| self.leaves(waiter));
         self.waiting.store(waiters.len(), SeqCst);
-        waiters.len() < before
+        gone.is_some()
     }
 
     /// Tells those who wait that there may be room. They ask again, and wait again if they were wrong.
@@ -200,6 +289,7 @@ impl Route {
         for _ in 0..most {
             let Some(at) = waiters.iter().position(&whom) else { break };
             if let Some(waiter) = waiters.remove(at) {
+                self.leaves(&waiter);
                 waiter.mailbox.post(Command::Turn(waiter.key));
             }
         }
@@ -209,10 +299,21 @@ impl Route {
     /// A worker has died: its connections do not wait any more, and what it may have been told of is somebody else's.
     pub(super) fn desert(&self, mailbox: &Arc<Mailbox>) {
         let mut waiters = self.waiters.lock().expect("nobody panics while holding it");
-        waiters.retain(|waiter| !Arc::ptr_eq(&waiter.mailbox, mailbox));
+        waiters.retain(|waiter| {
+            let stays = !Arc::ptr_eq(&waiter.mailbox, mailbox);
+            if !stays {
+                self.leaves(waiter);
+            }
+            stays
+        });
         self.waiting.store(waiters.len(), SeqCst);
         drop(waiters);
         self.wake_all();
+    }
+
+    /// It waits no more.
+    fn leaves(&self, waiter: &Waiter) {
+        waiter.target.as_ref().map_or(&self.waiting_any, |target| &target.rare.waiting).fetch_sub(1, Relaxed);
     }
 
     /// The snapshot has changed: who waits looks again.
@@ -224,11 +325,11 @@ impl Route {
 }
 
 impl Choice {
-    /// One more session, if it has room.
-    fn enter(&self, stamp: u64) -> bool {
+    /// One more session, if it has room: `most`, 0 for any number.
+    fn enter(&self, stamp: u64, most: u64) -> bool {
         let target = &self.target;
         let served = target.served.fetch_add(1, SeqCst);
-        if self.connections_max > 0 && served >= self.connections_max {
+        if most > 0 && served >= most {
             target.served.fetch_sub(1, SeqCst);
             return false;
         }

@@ -11,7 +11,7 @@ use baton_core::pool::Dealings;
 use super::conn::Context;
 use super::face::{Face, Plan};
 use super::flow::Flow;
-use super::route::{Choice, Route};
+use super::route::{Choice, Route, Wish};
 use super::target::Target;
 use super::timers::Tick;
 use crate::haproxy::lines::Facts;
@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) dealings: Option<Arc<Dealings>>,
     /// The server that counts it as served.
     pub(super) choice: Option<Choice>,
+    /// What it wants of its pool.
+    pub(super) wish: Option<Box<Wish>>,
     pub(super) source: SocketAddr,
     pub(super) destination: Option<SocketAddr>,
     /// The listener's address, where that is one.
@@ -70,6 +72,7 @@ impl Session {
             route: None,
             dealings: None,
             choice: None,
+            wish: None,
             source,
             destination: None,
             local: None,
@@ -151,6 +154,11 @@ impl Session {
         let passed = Duration::from_millis(with.now.saturating_sub(self.began));
         let last = (self.accepted + passed).duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         target.rare.last.store(last, Relaxed);
+        if let Some(key) = self.wish.as_ref().and_then(|wish| wish.key)
+            && let (Some(route), Some(choice)) = (&self.route, &self.choice)
+        {
+            route.keep(key, choice);
+        }
         if self.plan.settings.log.early {
             self.log(with, true, target.served.load(Relaxed));
         }
@@ -191,6 +199,13 @@ impl Session {
                 b'S' if self.connected.is_some() => drop(choice.target.rare.server_aborts.fetch_add(1, Relaxed)),
                 _ => {}
             }
+        }
+        if let (Some(served), Some(connected), Some(choice), Some(route)) =
+            (self.served, self.connected, &self.choice, &self.route)
+        {
+            let took = [served - self.began, connected - served, with.now.saturating_sub(self.began)];
+            route.times.add(took);
+            choice.target.rare.times.add(took);
         }
         self.leave_pool();
         let left = self.choice.as_ref().zip(self.route.as_ref()).map_or(0, |(c, route)| route.leave(&c.target));

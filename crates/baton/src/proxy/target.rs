@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use baton_core::average;
 use tokio::sync::mpsc;
 
 /// Names a backend of a balancer for as long as the process lives.
@@ -111,6 +112,48 @@ pub struct Counts {
     pub server_aborts: u64,
     /// When it last got a session, in seconds since the epoch; 0: never.
     pub last: u64,
+    /// Sessions that wait for it alone now, and at most.
+    pub waiting: [u64; 2],
+    /// How long its sessions took.
+    pub took: Took,
+}
+
+/// How long sessions took, in milliseconds: in the queue, to connect, in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Took {
+    /// The last ones on average.
+    pub mean: [u64; 3],
+    /// At most.
+    pub most: [u64; 3],
+}
+
+/// The same while it is counted. Two that end in the same moment may count as one: it is a mean.
+#[derive(Debug, Default)]
+pub(super) struct Times {
+    events: AtomicU64,
+    sums: [AtomicU64; 3],
+    most: [AtomicU64; 3],
+}
+
+impl Times {
+    pub(super) fn add(&self, values: [u64; 3]) {
+        let events = self.events.fetch_add(1, Relaxed) + 1;
+        for (at, value) in values.into_iter().enumerate() {
+            let sum = self.sums[at].load(Relaxed);
+            if sum + value > 0 {
+                self.sums[at].store(average::add(sum, events, value), Relaxed);
+            }
+            if value > self.most[at].load(Relaxed) {
+                self.most[at].fetch_max(value, Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn took(&self) -> Took {
+        let events = self.events.load(Relaxed);
+        let of = |counters: &[AtomicU64; 3]| [0, 1, 2].map(|at: usize| counters[at].load(Relaxed));
+        Took { mean: of(&self.sums).map(|sum| average::mean(sum, events)), most: of(&self.most) }
+    }
 }
 
 /// A backend that outlives snapshots.
@@ -140,6 +183,10 @@ pub(super) struct Rare {
     pub(super) server_aborts: AtomicU64,
     /// When it last got a session, in seconds since the epoch; 0: never.
     pub(super) last: AtomicU64,
+    /// Sessions that wait for it alone.
+    pub(super) waiting: AtomicU64,
+    pub(super) waiting_max: AtomicU64,
+    pub(super) times: Times,
 }
 
 impl Target {
@@ -174,6 +221,8 @@ impl Target {
             client_aborts: self.rare.client_aborts.load(Relaxed),
             server_aborts: self.rare.server_aborts.load(Relaxed),
             last: self.rare.last.load(Relaxed),
+            waiting: [self.rare.waiting.load(Relaxed), self.rare.waiting_max.load(Relaxed)],
+            took: self.rare.times.took(),
         }
     }
 

@@ -71,9 +71,13 @@ impl ServerCertVerifier for Anyone {
 }
 
 /// What makes TLS connections of checks: they tell the name that is asked for, or none, and offer these protocols.
-pub(crate) fn checker(name: bool, protocols: &[String]) -> TlsConnector {
+/// `verifier` judges certificates; nobody does without.
+pub(crate) fn checker(name: bool, protocols: &[String], verifier: Option<Arc<dyn ServerCertVerifier>>) -> TlsConnector {
     let mut config = ClientConfig::clone(&CONFIG);
     config.enable_sni = name;
+    if let Some(verifier) = verifier {
+        config.dangerous().set_certificate_verifier(verifier);
+    }
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.clone().into_bytes()).collect();
     TlsConnector::from(Arc::new(config))
 }

@@ -1,9 +1,12 @@
 //! What the data path shows of itself.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use super::target::{BackendId, Counts};
+use baton_core::stick::Shape;
+
+use super::target::{BackendId, Counts, Took};
 
 /// What became of one listening address.
 #[derive(Debug)]
@@ -42,6 +45,19 @@ pub struct PoolView {
     pub queued: [u64; 2],
     /// Sessions refused because no server could be had.
     pub refused: u64,
+    /// How long sessions took.
+    pub took: Took,
+}
+
+/// A table of who had which server.
+#[derive(Clone, Debug)]
+pub struct StuckView {
+    /// Of this pool.
+    pub name: String,
+    /// Its shape.
+    pub shape: Shape,
+    /// Client, server, and how long that is still remembered.
+    pub entries: Vec<(IpAddr, String, Option<Duration>)>,
 }
 
 /// A front's counters.

@@ -1,12 +1,17 @@
 //! A balancer under test with its files, servers that behave in a certain way, and clients.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 /// What a test waits for at most.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -17,16 +22,68 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("its number").port()
 }
 
+/// A port that stays taken, and where nobody listens.
+pub(crate) fn nobody() -> u16 {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a port");
+    let port = socket.local_addr().expect("its number").as_socket().expect("of IPv4").port();
+    // For as long as the test runs.
+    std::mem::forget(socket);
+    port
+}
+
 /// A server: `serve` gets every connection on a thread of its own.
-pub(crate) fn server(serve: fn(TcpStream)) -> u16 {
+pub(crate) fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
+    let serve = Arc::new(serve);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = listener.local_addr().expect("its number").port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            let serve = serve.clone();
             std::thread::spawn(move || serve(stream));
         }
     });
     port
+}
+
+/// A server that may be stopped: nobody listens any more then.
+pub(crate) struct Stoppable {
+    port: u16,
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Stoppable {
+    pub(crate) fn stop(self) {
+        self.over.store(true, SeqCst);
+        // Whoever accepts has to look.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        self.thread.join().expect("the server ends");
+    }
+}
+
+/// A server on this port.
+pub(crate) fn server_at(port: u16, serve: fn(TcpStream)) -> Stoppable {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port");
+    let over = Arc::new(AtomicBool::new(false));
+    let its = over.clone();
+    let thread = std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if its.load(SeqCst) {
+                return;
+            }
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    Stoppable { port, over, thread }
+}
+
+/// Says a letter at once, then waits for the end.
+pub(crate) fn greet(letter: char) -> impl Fn(TcpStream) + Send + Sync + 'static {
+    move |mut stream: TcpStream| {
+        let _ = stream.write_all(letter.to_string().as_bytes());
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
 }
 
 /// Sends back what comes.
@@ -137,7 +194,10 @@ impl Balancer {
 
     /// The runtime socket `DIR/s`.
     pub(crate) fn runtime(&self) -> UnixStream {
-        let stream = UnixStream::connect(self.directory.path().join("s")).expect("the runtime socket");
+        let path = self.directory.path().join("s");
+        // It may be there a moment later than the listeners.
+        until("the runtime socket", || UnixStream::connect(&path).is_ok());
+        let stream = UnixStream::connect(&path).expect("the runtime socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         stream
     }
@@ -171,11 +231,39 @@ impl Balancer {
         text
     }
 
+    /// Columns of the rows of `show stat`, by `proxy/server`.
+    pub(crate) fn stat(&self, columns: &[&str]) -> BTreeMap<String, Vec<String>> {
+        let table = self.command("show stat");
+        let mut lines = table.lines().filter(|line| !line.is_empty());
+        let header = cells(lines.next().expect("a header").trim_start_matches("# "));
+        let at = |name: &str| header.iter().position(|column| column == name).expect("a column");
+        lines
+            .map(|line| {
+                let row = cells(line);
+                let values = columns.iter().map(|column| row[at(column)].clone()).collect();
+                (format!("{}/{}", row[0], row[1]), values)
+            })
+            .collect()
+    }
+
     /// What the log says of sessions, once there are so many lines.
     pub(crate) fn lines(&self, count: usize) -> Vec<String> {
         until("lines of the log", || self.lines.lock().expect("a list").len() >= count);
         self.lines.lock().expect("a list").clone()
     }
+}
+
+/// The cells of a line of CSV.
+fn cells(line: &str) -> Vec<String> {
+    let (mut cells, mut quoted) = (vec![String::new()], false);
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            c => cells.last_mut().expect("there is one").push(c),
+        }
+    }
+    cells
 }
 
 fn fill(config: &str, port: u16, directory: &Path) -> String {

@@ -8,7 +8,7 @@ use super::keywords::not_served;
 use super::lexer::Word;
 use super::model::{At, CheckKind, CheckTls, Expect, ExpectKind, HttpRequest, Step, Verify};
 use super::proxy::Proxy;
-use super::{address, expect};
+use super::{address, expect, services};
 
 /// Options that choose a kind of check.
 pub(super) const KINDS: &[&str] = &[
@@ -33,6 +33,8 @@ pub(super) enum Chosen {
     Tcp,
     SslHello,
     External,
+    /// A service whose protocol is known.
+    Service,
     /// Refused, and that is said.
     Other,
 }
@@ -52,6 +54,8 @@ pub(super) struct Checking {
     request: Option<HttpRequest>,
     pub(super) http: Vec<Placed>,
     pub(super) tcp: Vec<Placed>,
+    /// What the option of a service means.
+    service: Vec<Step>,
     /// The above came from `defaults`.
     inherited: bool,
     /// A rule of this section put an option of `defaults` aside: where the rule is, where the option, its name.
@@ -130,6 +134,7 @@ impl Checking {
             Chosen::Tcp => "option tcp-check",
             Chosen::SslHello => "option ssl-hello-chk",
             Chosen::External => "option external-check",
+            Chosen::Service => "the option for a service",
             Chosen::Other => "another check option",
         }
     }
@@ -140,6 +145,7 @@ impl Checking {
             Chosen::None => CheckKind::Connect,
             Chosen::SslHello => CheckKind::SslHello,
             Chosen::External => CheckKind::External { command: self.command.clone()?, path: self.path.clone() },
+            Chosen::Service => CheckKind::Steps(self.service.clone()),
             Chosen::Tcp if self.tcp.is_empty() => CheckKind::Connect,
             Chosen::Tcp => CheckKind::Steps(self.tcp.iter().map(|(step, _)| step.clone()).collect()),
             Chosen::Http => CheckKind::Steps(self.http_steps()),
@@ -191,8 +197,7 @@ impl Checking {
             }
         }
         if !steps.iter().any(|step| matches!(step, Step::Expect(_))) {
-            let kind = ExpectKind::Status(vec![(200, 399)]);
-            steps.push(Step::Expect(Expect { kind, negate: false, min_recv: None, comment: None }));
+            steps.push(Step::Expect(Expect::new(ExpectKind::Status(vec![(200, 399)]))));
         }
         steps
     }
@@ -219,8 +224,10 @@ pub(super) fn option(context: &mut Context<'_>, proxy: &mut Proxy, line: &Line) 
         "tcp-check" => (Chosen::Tcp, 2),
         "ssl-hello-chk" => (Chosen::SslHello, 2),
         "external-check" => (Chosen::External, 2),
-        "redis-check" | "spop-check" | "ldap-check" => (Chosen::Other, 2),
-        _ => (Chosen::Other, usize::MAX),
+        "redis-check" | "ldap-check" => (Chosen::Service, 2),
+        "spop-check" => (Chosen::Other, 2),
+        "pgsql-check" | "smtpchk" => (Chosen::Service, 4),
+        _ => (Chosen::Service, 5),
     };
     if !context.ends(line, words) {
         return;
@@ -242,6 +249,7 @@ pub(super) fn option(context: &mut Context<'_>, proxy: &mut Proxy, line: &Line) 
             }
             proxy.checking.request = request;
         }
+        Chosen::Service => proxy.checking.service = services::steps(context, line),
         Chosen::Other => {
             let why = "such servers are checked by `option tcp-check` with `tcp-check send` and `expect`";
             context.refuse(line, 1, not_served(why));

@@ -30,6 +30,7 @@ mod sample;
 mod sections;
 mod server;
 mod server_words;
+mod services;
 mod settle;
 mod settle_server;
 mod stats;

@@ -3,6 +3,7 @@
 //! The order of one round is worked out once per change of the backends; a turn is then an index into it, so any number
 //! of cores share one order through one counter. Nothing here knows addresses, sockets or counters.
 
+mod ring;
 mod rounds;
 mod table;
 
@@ -18,6 +19,8 @@ pub struct Candidate {
     pub backup: bool,
     /// May get traffic.
     pub up: bool,
+    /// Its number, for a place on a ring.
+    pub number: u32,
 }
 
 /// One round of turns.
@@ -87,7 +90,7 @@ mod tests {
 
     fn check(weights: &[(u16, bool, bool)], want: &[usize]) {
         let candidates: Vec<Candidate> =
-            weights.iter().map(|&(weight, backup, up)| Candidate { weight, backup, up }).collect();
+            weights.iter().map(|&(weight, backup, up)| Candidate { weight, backup, up, number: 0 }).collect();
         let order = Order::new(&candidates);
         let got: Vec<usize> = (0..want.len()).filter_map(|t| order.at(t)).collect();
         assert_eq!(got, want, "{weights:?}");
@@ -107,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_next_was_not_tried() {
-        let up = |backup| Candidate { weight: 1, backup, up: true };
+        let up = |backup| Candidate { weight: 1, backup, up: true, number: 0 };
         let order = Order::new(&[up(false), up(false), up(true)]);
         assert_eq!(order.after(1, |i| i == 1), Some(0));
         assert_eq!(order.after(0, |i| i < 2), Some(2), "a backup, when all primaries were tried");
@@ -120,7 +123,7 @@ mod tests {
         #[test]
         fn shares_are_the_weights(weights in prop::collection::vec(1u16..=256, 1..12)) {
             let candidates: Vec<Candidate> =
-                weights.iter().map(|&weight| Candidate { weight, backup: false, up: true }).collect();
+                weights.iter().map(|&weight| Candidate { weight, backup: false, up: true, number: 0 }).collect();
             let sum: usize = weights.iter().map(|w| usize::from(*w)).sum();
             let order = Order::new(&candidates);
             let mut counts = vec![0usize; weights.len()];
@@ -133,7 +136,7 @@ mod tests {
         #[test]
         fn a_round_is_bounded(weights in prop::collection::vec(0u16..=u16::MAX, 0..40)) {
             let candidates: Vec<Candidate> =
-                weights.iter().map(|&weight| Candidate { weight, backup: false, up: true }).collect();
+                weights.iter().map(|&weight| Candidate { weight, backup: false, up: true, number: 0 }).collect();
             let order = Order::new(&candidates);
             prop_assert!(order.turns.len() as u64 <= ROUND_MAX + weights.len() as u64);
             for (i, w) in weights.iter().enumerate() {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::ring::{self, Ring};
 use super::{Candidate, Order, rounds};
 use crate::pool::Algorithm;
 
@@ -15,6 +16,8 @@ pub struct Load {
     pub serving: u64,
     /// It may get another one.
     pub room: bool,
+    /// And no more may wait for it.
+    pub crowded: bool,
     /// When it last got or lost one, as a number that grows.
     pub stamp: u64,
 }
@@ -28,6 +31,10 @@ pub struct Ask<'a> {
     pub source: Option<IpAddr>,
     /// A random number.
     pub draw: u64,
+    /// The one that it should be, if that is up.
+    pub wanted: Option<usize>,
+    /// Another one will do when too many wait for that.
+    pub yields: bool,
     /// Those to be avoided.
     pub tried: &'a dyn Fn(usize) -> bool,
     /// What is the case with one.
@@ -43,6 +50,8 @@ pub enum Pick {
     Later(usize),
     /// Whoever has room first.
     Anybody,
+    /// The one that it has to be has no room, and too many wait for it.
+    Full,
     /// Nobody is up.
     Nobody,
 }
@@ -54,6 +63,9 @@ pub struct Table {
     order: Order,
     /// Usable ones in the order of the configuration, with their weights.
     usable: Vec<(u32, u64)>,
+    ring: Ring,
+    /// Who may be asked for by name: those that are up, whatever their weight.
+    up: Vec<bool>,
 }
 
 impl Table {
@@ -61,7 +73,7 @@ impl Table {
     #[must_use]
     pub fn new(algorithm: Algorithm, candidates: &[Candidate], all_backups: bool) -> Table {
         if algorithm == Algorithm::Turns {
-            return Table { algorithm, order: Order::new(candidates), usable: Vec::new() };
+            return Table { algorithm, order: Order::new(candidates), ..Table::default() };
         }
         let pick = |backup: bool| -> Vec<(u32, u64)> {
             let usable = |c: &&Candidate| c.up && c.weight > 0 && c.backup == backup;
@@ -76,16 +88,30 @@ impl Table {
             }
         }
         let order = match algorithm {
-            Algorithm::StaticRoundRobin | Algorithm::Source => Order::of(rounds::fixed(&usable)),
+            Algorithm::StaticRoundRobin | Algorithm::Source | Algorithm::SourceMixed => {
+                Order::of(rounds::fixed(&usable))
+            }
             _ => Order::of(rounds::dynamic(&usable)),
         };
-        Table { algorithm, order, usable }
+        let ring = match algorithm {
+            Algorithm::SourceRing { .. } => {
+                Ring::new(usable.iter().map(|(i, weight)| (candidates[*i as usize].number, *i, *weight)))
+            }
+            _ => Ring::default(),
+        };
+        Table { algorithm, order, usable, ring, up: candidates.iter().map(|c| c.up).collect() }
     }
 
     /// The order of turns, where the algorithm has one.
     #[must_use]
     pub fn order(&self) -> &Order {
         &self.order
+    }
+
+    /// One may be asked for by name.
+    #[must_use]
+    pub fn is_up(&self, index: usize) -> bool {
+        self.up.get(index) == Some(&true)
     }
 
     /// Nobody is up.
@@ -97,10 +123,14 @@ impl Table {
     /// Who serves.
     #[must_use]
     pub fn pick(&self, ask: &Ask<'_>) -> Pick {
+        let wanted = ask.wanted.filter(|i| self.is_up(*i) && !(ask.tried)(*i));
+        if let Some(pick) = wanted.map(|i| bound(i, ask)).filter(|pick| !(ask.yields && *pick == Pick::Full)) {
+            return pick;
+        }
         if self.is_empty() {
             return Pick::Nobody;
         }
-        if self.algorithm == Algorithm::Source {
+        if self.by_hash() {
             return self.by_source(ask);
         }
         // Those tried are taken only when nobody else is there.
@@ -111,9 +141,11 @@ impl Table {
         let good = |i: usize| (ask.load)(i).room && !(avoid && (ask.tried)(i));
         let usable = || self.usable.iter().map(|(i, w)| (*i as usize, *w)).filter(|(i, _)| good(*i));
         match self.algorithm {
-            Algorithm::Turns | Algorithm::RoundRobin | Algorithm::StaticRoundRobin | Algorithm::Source => {
+            Algorithm::Turns | Algorithm::RoundRobin | Algorithm::StaticRoundRobin => {
                 self.order.after(ask.turn, |i| !good(i))
             }
+            // Asked in another way.
+            Algorithm::Source | Algorithm::SourceMixed | Algorithm::SourceRing { .. } => None,
             Algorithm::LeastConnections => usable().min_by_key(|(i, w)| rank(*w, (ask.load)(*i))).map(|(i, _)| i),
             Algorithm::First => usable().next().map(|(i, _)| i),
             Algorithm::Random(draws) => {
@@ -128,14 +160,36 @@ impl Table {
         }
     }
 
+    fn by_hash(&self) -> bool {
+        matches!(self.algorithm, Algorithm::Source | Algorithm::SourceMixed | Algorithm::SourceRing { .. })
+    }
+
     /// The hash of an address leads to one server; another one is asked only when that was tried.
     fn by_source(&self, ask: &Ask<'_>) -> Pick {
         let hash = ask.source.map_or(0, hash);
-        let Some(index) = self.order.after(hash as usize, |i| (ask.tried)(i)).or_else(|| self.order.at(hash as usize))
-        else {
-            return Pick::Nobody;
+        let around = |hash: u32| {
+            let hash = hash as usize;
+            self.order.after(hash, |i| (ask.tried)(i)).or_else(|| self.order.at(hash))
         };
-        if (ask.load)(index).room { Pick::Now(index) } else { Pick::Later(index) }
+        let index = match self.algorithm {
+            Algorithm::SourceRing { mixed } => {
+                let hash = if mixed { ring::mix(hash) } else { hash };
+                self.ring.nearest(hash, |i| (ask.tried)(i)).or_else(|| self.ring.nearest(hash, |_| false))
+            }
+            Algorithm::SourceMixed => around(ring::mix(hash)),
+            _ => around(hash),
+        };
+        index.map_or(Pick::Nobody, |index| bound(index, ask))
+    }
+}
+
+/// What becomes of a wish for this one and no other.
+fn bound(index: usize, ask: &Ask<'_>) -> Pick {
+    let load = (ask.load)(index);
+    match (load.room, load.crowded) {
+        (true, _) => Pick::Now(index),
+        (false, false) => Pick::Later(index),
+        (false, true) => Pick::Full,
     }
 }
 
@@ -178,7 +232,8 @@ mod tests {
 
     /// `weights`: 0 is down, negative a backup. `loads`: connections now, and the most. What `times` questions answer.
     fn check(algorithm: Algorithm, weights: &[i32], maxima: &[u64], times: usize, expected: &str) {
-        let candidate = |w: &i32| Candidate { weight: u16::try_from(w.abs()).unwrap(), backup: *w < 0, up: *w != 0 };
+        let candidate =
+            |w: &i32| Candidate { weight: u16::try_from(w.abs()).unwrap(), backup: *w < 0, up: *w != 0, number: 0 };
         let candidates: Vec<Candidate> = weights.iter().map(candidate).collect();
         let table = Table::new(algorithm, &candidates, false);
         let mut serving = vec![0u64; weights.len()];
@@ -188,10 +243,19 @@ mod tests {
             let load = |i: usize| Load {
                 serving: serving[i],
                 room: maxima.get(i).is_none_or(|m| serving[i] < *m),
+                crowded: false,
                 stamp: stamps[i],
             };
             let source = Some(IpAddr::from([192, 0, 2, 7]));
-            match table.pick(&Ask { turn, source, draw: turn as u64, tried: &|_| false, load: &load }) {
+            match table.pick(&Ask {
+                turn,
+                source,
+                draw: turn as u64,
+                wanted: None,
+                yields: false,
+                tried: &|_| false,
+                load: &load,
+            }) {
                 Pick::Now(i) => {
                     serving[i] += 1;
                     stamps[i] = 100 + turn as u64;
@@ -199,6 +263,7 @@ mod tests {
                 }
                 Pick::Later(i) => text.push(char::from(b'A' + u8::try_from(i).unwrap())),
                 Pick::Anybody => text.push('?'),
+                Pick::Full => text.push('!'),
                 Pick::Nobody => text.push('-'),
             }
         }
@@ -225,13 +290,25 @@ mod tests {
 
     #[test]
     fn drawn_by_weight_and_load() {
-        let candidates =
-            [(1, true), (3, true), (0, true), (5, false)].map(|(weight, up)| Candidate { weight, backup: false, up });
+        let candidates = [(1, true), (3, true), (0, true), (5, false)].map(|(weight, up)| Candidate {
+            weight,
+            backup: false,
+            up,
+            number: 0,
+        });
         let table = Table::new(Algorithm::Random(1), &candidates, false);
         let mut counts = [0; 4];
         for draw in 0..4000 {
-            let load = |_| Load { serving: 0, room: true, stamp: 0 };
-            match table.pick(&Ask { turn: 0, source: None, draw, tried: &|_| false, load: &load }) {
+            let load = |_| Load { room: true, ..Load::default() };
+            match table.pick(&Ask {
+                turn: 0,
+                source: None,
+                draw,
+                wanted: None,
+                yields: false,
+                tried: &|_| false,
+                load: &load,
+            }) {
                 Pick::Now(i) => counts[i] += 1,
                 other => panic!("{other:?}"),
             }
@@ -241,17 +318,38 @@ mod tests {
 
     #[test]
     fn those_tried_are_avoided_while_there_are_others() {
-        let candidates = [true, true].map(|up| Candidate { weight: 1, backup: false, up });
+        let candidates = [true, true].map(|up| Candidate { weight: 1, backup: false, up, number: 0 });
         for algorithm in [Algorithm::RoundRobin, Algorithm::LeastConnections, Algorithm::First, Algorithm::Source] {
             let table = Table::new(algorithm, &candidates, false);
             for turn in 0..4 {
-                let load = |_| Load { serving: 0, room: true, stamp: 0 };
+                let load = |_| Load { room: true, ..Load::default() };
                 let ask = |tried: &dyn Fn(usize) -> bool| {
-                    table.pick(&Ask { turn, source: Some(IpAddr::from([10, 0, 0, 1])), draw: 1, tried, load: &load })
+                    let source = Some(IpAddr::from([10, 0, 0, 1]));
+                    table.pick(&Ask { turn, source, draw: 1, wanted: None, yields: false, tried, load: &load })
                 };
                 assert_eq!(ask(&|i| i == 0), Pick::Now(1), "{algorithm:?}");
                 assert!(matches!(ask(&|_| true), Pick::Now(_)), "{algorithm:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_one_that_it_should_be() {
+        let candidate = |weight, up| Candidate { weight, backup: false, up, number: 0 };
+        // The second one is down, the third one gets nobody new.
+        let candidates = [candidate(1, true), candidate(1, false), candidate(0, true)];
+        let table = Table::new(Algorithm::RoundRobin, &candidates, false);
+        let check = |wanted, yields, (room, crowded), tried: &dyn Fn(usize) -> bool, expected| {
+            let load = |i: usize| Load { room: room || i == 0, crowded, ..Load::default() };
+            let ask = Ask { turn: 0, source: None, draw: 0, wanted: Some(wanted), yields, tried, load: &load };
+            assert_eq!(table.pick(&ask), expected, "{wanted} {yields} {room} {crowded}");
+        };
+        check(2, false, (true, false), &|_| false, Pick::Now(2));
+        check(2, false, (false, false), &|_| false, Pick::Later(2));
+        check(2, false, (false, true), &|_| false, Pick::Full);
+        check(2, true, (false, true), &|_| false, Pick::Now(0));
+        check(2, false, (true, false), &|i| i == 2, Pick::Now(0));
+        check(1, false, (true, false), &|_| false, Pick::Now(0));
+        check(9, false, (true, false), &|_| false, Pick::Now(0));
     }
 }

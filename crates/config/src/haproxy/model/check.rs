@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use baton_core::answers::Service;
+
 use super::{ServerPort, Target};
 
 /// How the health of one server is found out.
@@ -17,6 +19,8 @@ pub struct Check {
     pub tls: Option<CheckTls>,
     /// A PROXY header is sent first.
     pub send_proxy: bool,
+    /// Its steps are those of `tcp-check` rules: results name them.
+    pub told: bool,
     /// Between checks of a server whose state is settled.
     pub inter: Duration,
     /// Between checks while the state is changing; `None`: as `inter`.
@@ -107,7 +111,55 @@ pub struct Expect {
     pub min_recv: Option<u32>,
     /// `comment`, for the log of a failure.
     pub comment: Option<String>,
+    /// How the result is told.
+    pub told: Told,
 }
+
+impl Expect {
+    /// Nothing but what is looked at.
+    #[must_use]
+    pub fn new(kind: ExpectKind) -> Expect {
+        Expect { kind, negate: false, min_recv: None, comment: None, told: Told::default() }
+    }
+}
+
+/// How a result is told, where that differs from what is usual.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// `ok-status`
+    pub ok_status: Option<&'static str>,
+    /// `error-status`
+    pub error_status: Option<&'static str>,
+    /// `tout-status`
+    pub tout_status: Option<&'static str>,
+    /// `on-success`
+    pub on_success: Option<Said>,
+    /// `on-error`
+    pub on_error: Option<Said>,
+    /// The answer begins with a code of three digits.
+    pub code: bool,
+}
+
+/// A text about a result.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// This one.
+    Text(String),
+    /// The answer from this byte on, up to the end of its line.
+    Answer(usize),
+}
+
+/// A regular expression over bytes. Equal when its text is.
+#[derive(Clone, Debug)]
+pub struct Pattern(pub regex::bytes::Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
 
 /// What an answer is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,11 +167,15 @@ pub enum ExpectKind {
     /// Status in one of these inclusive ranges. (Without any `expect`: 200 to 399.)
     Status(Vec<(u16, u16)>),
     /// Status matches this regular expression.
-    StatusRegex(String),
+    StatusRegex(Pattern),
     /// The body (of tcp checks: what was received) contains this.
     Contains(Vec<u8>),
     /// The body (of tcp checks: what was received) matches this regular expression.
-    Regex(String),
+    Regex(Pattern),
+    /// What was received, in hexadecimal digits, matches this regular expression.
+    HexRegex(Pattern),
+    /// What a database or directory answers.
+    Answer(Service),
 }
 
 /// TLS of a check.

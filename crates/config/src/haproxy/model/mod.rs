@@ -11,7 +11,9 @@ mod server;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use check::{AgentCheck, Check, CheckKind, CheckTls, Expect, ExpectKind, HttpRequest, Step, Verify};
+pub use check::{
+    AgentCheck, Check, CheckKind, CheckTls, Expect, ExpectKind, HttpRequest, Pattern, Said, Service, Step, Told, Verify,
+};
 pub use proxy::{
     Backend, BackendTimeouts, Balance, Bind, ForwardFor, Frontend, FrontendTimeouts, Hash, HashFunction, HttpClose,
     Listen, LogFormat, Mode, Redispatch, StatsAuth, StatsPage,
