@@ -2,7 +2,9 @@
 
 mod failover;
 mod kubernetes;
+mod load;
 mod proxy;
+mod sessions;
 
 use anyhow::{Context, Result, bail};
 
@@ -22,8 +24,13 @@ pub(crate) struct Args {
 type Measure = fn(&[String]) -> Result<String>;
 
 /// All of them, in the order of the page.
-const SUBJECTS: &[(&str, Measure)] =
-    &[("failover", failover::measure), ("kubernetes", kubernetes::measure), ("proxy", proxy::measure)];
+const SUBJECTS: &[(&str, Measure)] = &[
+    ("failover", failover::measure),
+    ("vrrp", failover::measure_vrrp),
+    ("kubernetes", kubernetes::measure),
+    ("proxy", proxy::measure),
+    ("sessions", sessions::measure),
+];
 
 /// Runs one measurement, or all.
 pub(crate) fn run(args: &Args) -> Result<()> {

@@ -30,7 +30,7 @@ pub use compare::compare;
 pub use message::{Message, Place, Severity};
 pub use outside::{FLAGS, Flag};
 pub use reference::reference;
-pub use sample::{ManifestArgs, config as sample_config, manifest as sample_manifest};
+pub use sample::{ManifestArgs, RunArgs, config as sample_config, manifest as sample_manifest, run_pod, run_unit};
 pub use schema::schema;
 pub use start::{HostFacts, Loaded, StartArgs, start};
 pub use unwise::unwise;

@@ -1,10 +1,14 @@
 //! Samples to begin with: a configuration file and a static pod, as `kube-vip sample` printed them in 0.1.
 
+mod run;
+
 use crate::message::Place;
 use crate::message::{Findings, Message};
 use crate::outside;
 use crate::start::StartArgs;
 use crate::tree::{Item, Value, of};
+
+pub use run::{RunArgs, pod as run_pod, unit as run_unit};
 
 /// The values that kube-vip 0.1 printed when nothing was asked for; addresses are changed by flags and environment.
 const DEFAULTS: &[(&str, &str)] = &[

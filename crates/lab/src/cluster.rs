@@ -318,6 +318,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives a node's daemon a file with other addresses, and tells it so.
+    pub fn reload(&mut self, place: usize, vips: &[IpAddr]) -> io::Result<()> {
+        let Some(powered) = &self.nodes[place].powered else { return Ok(()) };
+        let task = Task { vips: vips.to_vec(), ..self.task.clone() };
+        self.subject.write(&powered.host, self.nodes[place].number, &task)?;
+        if let Some(daemon) = powered.daemon {
+            kill(daemon, Signal::SIGHUP)?;
+        }
+        Ok(())
+    }
+
     /// Sends a signal to every process of a node.
     pub fn signal(&mut self, place: usize, signal: Signal) {
         if let Some(powered) = &self.nodes[place].powered {

@@ -1,5 +1,6 @@
-//! Figures of measurements, as their tables show them.
+//! Figures of measurements, and the tables that show them.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
@@ -12,6 +13,12 @@ impl Figures {
     pub fn add(&mut self, one: Duration) {
         self.0.push(one);
         self.0.sort();
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// The longest.
@@ -48,4 +55,31 @@ pub fn machine() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().nth(2).unwrap_or("?");
     format!("{processors} processors, Linux {}, load average {load} at the end", kernel.trim())
+}
+
+/// A line of a table beside an original.
+pub struct Row {
+    what: String,
+    must: String,
+    baton: String,
+    rival: String,
+}
+
+impl Row {
+    /// A line; progress goes to standard error at once.
+    #[must_use]
+    pub fn new(what: &str, must: &str, baton: String, rival: String) -> Row {
+        eprintln!("{what}: {baton} (must be {must}); {rival}");
+        Row { what: what.to_owned(), must: must.to_owned(), baton, rival }
+    }
+}
+
+/// A table beside the original `rival`.
+#[must_use]
+pub fn table(rows: &[Row], rival: &str) -> String {
+    let mut text = format!("| measured | must be | Baton | {rival} |\n| --- | --- | --- | --- |\n");
+    for row in rows {
+        let _ = writeln!(text, "| {} | {} | {} | {} |", row.what, row.must, row.baton, row.rival);
+    }
+    text
 }

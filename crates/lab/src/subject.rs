@@ -29,12 +29,16 @@ pub enum Subject {
         /// Lines added to every configuration file.
         extra: String,
     },
-    /// keepalived with VRRP version 3.
+    /// What reads keepalived's file, with VRRP version 3.
     Keepalived {
         /// The executable.
         program: PathBuf,
+        /// What it is told before keepalived's own options, where it is more than that.
+        word: Option<&'static str>,
         /// Time between adverts.
         advert: Duration,
+        /// A virtual router for each address, not one for all.
+        apart: bool,
     },
 }
 
@@ -57,7 +61,22 @@ impl Subject {
     pub fn keepalived(advert: Duration) -> Option<Subject> {
         let places = ["/usr/sbin/keepalived", "/sbin/keepalived", "/usr/local/sbin/keepalived", "/usr/bin/keepalived"];
         let program = places.into_iter().map(Path::new).find(|path| path.exists())?;
-        Some(Subject::Keepalived { program: program.to_owned(), advert })
+        Some(Subject::Keepalived { program: program.to_owned(), word: None, advert, apart: false })
+    }
+
+    /// Baton in keepalived's place, with the same file.
+    #[must_use]
+    pub fn in_its_place(program: &Path, advert: Duration) -> Subject {
+        Subject::Keepalived { program: program.to_owned(), word: Some("keepalived"), advert, apart: false }
+    }
+
+    /// The same with a virtual router for each address.
+    #[must_use]
+    pub fn apart(mut self) -> Subject {
+        if let Subject::Keepalived { apart, .. } = &mut self {
+            *apart = true;
+        }
+        self
     }
 
     /// Whether it balances by itself; otherwise every node needs a server of its own.
@@ -75,29 +94,39 @@ impl Subject {
         }
     }
 
+    /// Writes the file of `host`, which has `number`.
+    pub fn write(&self, host: &Host, number: u8, task: &Task) -> io::Result<PathBuf> {
+        let (name, text) = match self {
+            Subject::Baton { extra, .. } => ("config.yaml", config_yaml(number, task, extra)),
+            Subject::Keepalived { advert, apart, .. } => {
+                ("keepalived.conf", keepalived_conf(number, task, *advert, *apart))
+            }
+        };
+        let file = host.directory().join(name);
+        fs::write(&file, text)?;
+        Ok(file)
+    }
+
     /// Writes the file and starts the daemon on `host`, which has `number`.
     pub fn start(&self, host: &Host, number: u8, task: &Task) -> io::Result<Pid> {
         let directory = host.directory();
         fs::create_dir_all(directory.join("run"))?;
         fs::create_dir_all(directory.join("state"))?;
         let log = fs::File::options().create(true).append(true).open(log(host))?;
+        let file = self.write(host, number, task)?;
         let mut command = match self {
-            Subject::Baton { program, extra } => {
-                let file = directory.join("config.yaml");
-                fs::write(&file, config_yaml(number, task, extra))?;
+            Subject::Baton { program, .. } => {
                 let mut command = Command::new(program);
                 command.arg("start").arg("-c").arg(file);
                 command.arg("--run-dir").arg(directory.join("run")).arg("--state-dir").arg(directory.join("state"));
                 command
             }
-            Subject::Keepalived { program, advert } => {
-                let file = directory.join("keepalived.conf");
-                fs::write(&file, keepalived_conf(number, task, *advert))?;
+            Subject::Keepalived { program, word, .. } => {
                 for stale in ["keepalived.pid", "vrrp.pid"] {
                     let _ = fs::remove_file(directory.join("run").join(stale));
                 }
                 let mut command = Command::new(program);
-                command.args(["--dont-fork", "--log-console", "--vrrp", "-f"]).arg(file);
+                command.args(*word).args(["--dont-fork", "--log-console", "--vrrp", "-f"]).arg(file);
                 command.arg("-p").arg(directory.join("run/keepalived.pid"));
                 command.arg("-r").arg(directory.join("run/vrrp.pid"));
                 command
@@ -151,17 +180,23 @@ fn config_yaml(number: u8, task: &Task, extra: &str) -> String {
     text + extra
 }
 
-fn keepalived_conf(number: u8, task: &Task, advert: Duration) -> String {
+fn keepalived_conf(number: u8, task: &Task, advert: Duration, apart: bool) -> String {
     let place = task.nodes.iter().position(|node| *node == number).unwrap_or_default();
     let priority = [200, 150, 100].get(place).copied().unwrap_or(50);
     let state = if place == 0 { "MASTER" } else { "BACKUP" };
-    let mut text = format!(
-        "global_defs {{\n  router_id n{number}\n  vrrp_version 3\n}}\nvrrp_instance demo {{\n  state {state}\n  \
-         interface {INTERFACE}\n  virtual_router_id 51\n  priority {priority}\n  advert_int {}\n  virtual_ipaddress {{\n",
-        advert.as_secs_f64()
-    );
-    for vip in &task.vips {
-        let _ = writeln!(text, "    {vip}");
+    let mut text = format!("global_defs {{\n  router_id n{number}\n  vrrp_version 3\n}}\n");
+    for (index, vips) in task.vips.chunks(if apart { 1 } else { usize::MAX }).enumerate() {
+        let router = if apart { index + 1 } else { 51 };
+        let _ = write!(
+            text,
+            "vrrp_instance demo{index} {{\n  state {state}\n  interface {INTERFACE}\n  virtual_router_id {router}\n  \
+             priority {priority}\n  advert_int {}\n  virtual_ipaddress {{\n",
+            advert.as_secs_f64()
+        );
+        for vip in vips {
+            let _ = writeln!(text, "    {vip}");
+        }
+        text += "  }\n}\n";
     }
-    text + "  }\n}\n"
+    text
 }

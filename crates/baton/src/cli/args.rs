@@ -269,6 +269,37 @@ pub enum Sample {
         #[arg(long, value_name = "IMAGE")]
         image: Option<String>,
     },
+    /// A static pod of `run`, in the place of keepalived's and haproxy's
+    RunPod {
+        /// Image of the container
+        #[arg(long, value_name = "IMAGE")]
+        image: Option<String>,
+        /// Which files.
+        #[command(flatten)]
+        files: Pair,
+    },
+    /// A unit of systemd of `run`, in the place of keepalived's and haproxy's
+    RunUnit {
+        /// Which files.
+        #[command(flatten)]
+        files: Pair,
+    },
+}
+
+/// The files of `run`, as whole paths.
+#[derive(Debug, Args)]
+pub struct Pair {
+    /// The keepalived.conf
+    #[arg(long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf", value_parser = whole_path)]
+    pub keepalived: String,
+    /// The haproxy.cfg
+    #[arg(long, value_name = "FILE", default_value = "/etc/haproxy/haproxy.cfg", value_parser = whole_path)]
+    pub haproxy: String,
+}
+
+/// Pods and units have no directory that a path could begin at.
+fn whole_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a path that begins with / is expected".to_owned()) }
 }
 
 /// Options of `status`.

@@ -1,11 +1,11 @@
-//! `baton sample config|manifest`: something to start from.
+//! `baton sample config|manifest|run-pod|run-unit`: something to start from.
 
 use std::process::ExitCode;
 
 use baton_config::manager::IMAGE;
-use baton_config::{ManifestArgs, StartArgs, sample_config, sample_manifest};
+use baton_config::{ManifestArgs, RunArgs, StartArgs, run_pod, run_unit, sample_config, sample_manifest};
 
-use super::args::Sample;
+use super::args::{Pair, Sample};
 use super::load;
 use super::output::{REFUSED, complain, print};
 
@@ -23,10 +23,21 @@ pub(super) fn run(what: &Sample, as_kube_vip: bool) -> ExitCode {
             }
         }
         Sample::Manifest { image } => {
-            let ours = format!("{IMAGE}:{}", crate::VERSION);
+            let ours = ours();
             let image = image.as_deref().unwrap_or(&ours);
             let name = if as_kube_vip { "kube-vip" } else { "baton" };
             print(&sample_manifest(&ManifestArgs { image, name, command: None }))
         }
+        Sample::RunPod { image, files } => print(&run_pod(&pair(files), image.as_deref().unwrap_or(&ours()))),
+        Sample::RunUnit { files } => print(&run_unit(&pair(files))),
     }
+}
+
+/// The image of this version.
+fn ours() -> String {
+    format!("{IMAGE}:{}", crate::VERSION)
+}
+
+fn pair(files: &Pair) -> RunArgs<'_> {
+    RunArgs { keepalived: &files.keepalived, haproxy: &files.haproxy }
 }

@@ -200,6 +200,42 @@ fn commands_in_documents_are_accepted() {
     assert!(tried >= 8, "{tried} commands: documents show more");
 }
 
+/// Files of keepalived and haproxy that documents show: they can be run, and nothing is to be said about them.
+#[test]
+fn files_in_documents_are_accepted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut tried = 0;
+    for entry in fs::read_dir(root.join("docs")).expect("documents") {
+        let text = fs::read_to_string(entry.expect("a document").path()).expect("a document");
+        for name in ["keepalived.conf", "haproxy.cfg"] {
+            let fence = format!("```{}\n", name.split('.').next().unwrap_or_default());
+            for block in text.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()) {
+                let file = dir.path().join(name);
+                fs::write(&file, block).expect("a file");
+                let ran = baton(&["check", "--elsewhere", file.to_str().expect("UTF-8")]);
+                assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{block}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 2, "{tried} files: documents show more");
+}
+
+#[test]
+fn samples_of_the_pair_name_its_files() {
+    let pod = baton(&["sample", "run-pod", "--haproxy", "/usr/local/etc/haproxy/haproxy.cfg", "--image", "i:1"]);
+    assert_eq!(pod.code, 0, "{pod:?}");
+    for part in ["kind: Pod", "image: i:1", "- /etc/keepalived/keepalived.conf\n", "path: /usr/local/etc/haproxy\n"] {
+        assert!(pod.out.contains(part), "{part} is not in\n{}", pod.out);
+    }
+    let unit = baton(&["sample", "run-unit"]);
+    let start = "ExecStart=/usr/local/bin/baton run /etc/keepalived/keepalived.conf /etc/haproxy/haproxy.cfg\n";
+    assert!(unit.code == 0 && unit.out.contains(start), "{unit:?}");
+    let relative = baton(&["sample", "run-unit", "--keepalived", "keepalived.conf"]);
+    assert_eq!((relative.code, relative.err.contains("begins with /")), (2, true), "{relative:?}");
+}
+
 #[test]
 fn programs_that_are_not_replaced_yet_are_named() {
     let dir = tempfile::tempdir().expect("a directory");

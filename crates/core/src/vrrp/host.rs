@@ -26,23 +26,31 @@ impl Host {
         self.links.get(interface).is_some_and(|l| l.up)
     }
 
-    pub(crate) fn put(&mut self, a: &HostAddress) {
+    /// True when it matters to sources: what this program put itself is none.
+    pub(crate) fn put(&mut self, a: &HostAddress) -> bool {
         let list = self.addresses.entry(a.interface.clone()).or_default();
         match list.iter_mut().find(|x| x.address == a.address && x.prefix == a.prefix) {
-            Some(known) => *known = a.clone(),
-            None => list.push(a.clone()),
+            Some(known) => !std::mem::replace(known, a.clone()).mine || !a.mine,
+            None => {
+                list.push(a.clone());
+                !a.mine
+            }
         }
     }
 
-    pub(crate) fn gone(&mut self, interface: &str, address: IpAddr) {
-        if let Some(list) = self.addresses.get_mut(interface) {
-            list.retain(|x| x.address != address);
-        }
+    /// True when it matters to sources.
+    pub(crate) fn gone(&mut self, interface: &str, address: IpAddr) -> bool {
+        let Some(list) = self.addresses.get_mut(interface) else { return false };
+        let matters = list.iter().any(|x| x.address == address && !x.mine);
+        list.retain(|x| x.address != address);
+        matters
     }
 
     pub(crate) fn replace(&mut self, all: &[HostAddress]) {
         self.addresses.clear();
-        all.iter().for_each(|a| self.put(a));
+        for a in all {
+            self.put(a);
+        }
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &HostAddress> {

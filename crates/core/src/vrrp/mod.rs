@@ -186,14 +186,19 @@ impl Routers {
     }
 
     fn take_address(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) -> BTreeSet<Name> {
-        match &event {
-            Event::AddressPut(a) => self.host.put(a),
-            Event::AddressGone { interface, address } => self.host.gone(interface, *address),
-            Event::Addresses(all) => self.host.replace(all),
-            _ => {}
-        }
+        // Addresses that this program put are nobody's source: of hundreds of routers one is concerned.
+        let (sources, address) = match &event {
+            Event::AddressPut(a) => (self.host.put(a), Some(a.address)),
+            Event::AddressGone { interface, address } => (self.host.gone(interface, *address), Some(*address)),
+            Event::Addresses(all) => {
+                self.host.replace(all);
+                (true, None)
+            }
+            _ => (false, None),
+        };
         let mut touched = BTreeSet::new();
-        let names: Vec<Name> = self.machines.keys().cloned().collect();
+        let may_be = |m: &Machine| sources || address.is_some_and(|a| m.hold.keeps(a));
+        let names: Vec<Name> = self.machines.iter().filter(|(_, m)| may_be(m)).map(|(name, _)| name.clone()).collect();
         for name in names {
             let concerned = self.on(now, &name, out, |m, cx| {
                 let settings = m.settings.clone();

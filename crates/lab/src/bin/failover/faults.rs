@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use baton_lab::cluster::{Cluster, Plan};
 use baton_lab::dice::Dice;
 use baton_lab::fault::Fault;
-use baton_lab::figures::Figures;
+use baton_lab::figures::{Figures, Row};
 use baton_lab::lab::Part;
 use baton_lab::subject::Subject;
 use baton_lab::swarm as swarms;
 use baton_lab::trial::{self, Limits};
 
 use crate::Args;
-use crate::figures::Row;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A gap in a hand-over that one wants to know more about.

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use baton_lab::cluster::{Cluster, Plan};
 use baton_lab::dice::Dice;
-use baton_lab::host::Host;
+use baton_lab::figures::Row;
+use baton_lab::host::{Host, processor_time};
 use baton_lab::lab::v4;
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::Args;
 use crate::faults::{baton, cluster};
-use crate::figures::Row;
 
 /// Busy loops beside the daemons.
 const LOOPS: usize = 4;
@@ -105,12 +105,12 @@ pub(crate) fn idle(args: &Args, _dice: &mut Dice) -> io::Result<Vec<Row>> {
     let watched = quiet(args)?;
     thread::sleep(Duration::from_secs(3));
     let daemons: Vec<_> = (0..watched.nodes().len()).filter_map(|place| watched.daemon(place)).collect();
-    let before: Vec<Duration> = daemons.iter().map(|daemon| processor_time(daemon.as_raw())).collect();
+    let before: Vec<Duration> = daemons.iter().map(|daemon| processor_time(*daemon)).collect();
     let from = Instant::now();
     thread::sleep(Duration::from_secs(args.seconds));
     let mut share: f64 = 0.0;
     for (daemon, before) in daemons.iter().zip(before) {
-        let used = processor_time(daemon.as_raw()).saturating_sub(before);
+        let used = processor_time(*daemon).saturating_sub(before);
         share = share.max(used.as_secs_f64() / from.elapsed().as_secs_f64());
     }
     let memory = daemons.iter().map(|daemon| resident(daemon.as_raw())).fold(0.0, f64::max);
@@ -136,16 +136,6 @@ fn quiet(args: &Args) -> io::Result<Cluster> {
         Cluster::start(Plan { interval: Duration::from_secs(3600), observed: false, ..Plan::new(baton(args, "")) })?;
     let ready = (0..watched.nodes().len()).all(|place| watched.wait_until_ready(place, Duration::from_secs(10)));
     if ready { Ok(watched) } else { Err(io::Error::other("the cluster does not come up")) }
-}
-
-/// Time on a processor, of all threads.
-fn processor_time(pid: i32) -> Duration {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
-    let times = threads.flatten().filter_map(|thread| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(times.sum())
 }
 
 /// Resident memory in bytes.
