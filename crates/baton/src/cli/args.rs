@@ -22,7 +22,8 @@ pub const STATE_DIR: &str = "/var/lib/baton";
     version = crate::VERSION,
     about = "Keeps virtual IP addresses alive and balances the traffic behind them",
     after_help = "Exit codes: 0 done, 1 failed at run time, 2 refused (configuration or usage).\n\
-        Started as kube-vip (through a link of that name, or with that name as first argument) it takes kube-vip 0.1's command line.",
+        Started as kube-vip, keepalived, haproxy or kube-vip-cloud-provider (through a link of that name, or with that name as \
+        first argument) it takes that program's command line.",
     args_override_self = true,
     max_term_width = 110
 )]

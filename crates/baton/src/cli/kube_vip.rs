@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::args::{KubeadmOf, LogFormat, Manager, ManifestOf, RUN_DIR, STATE_DIR, Sample, Start};
-use super::cobra::commands_first;
+use super::cobra::{ManagerFlags, commands_first};
 use super::flags::Flags;
 use super::output::{complain, fail, print};
 use super::{manager, manifest, output, sample, start};
@@ -59,7 +59,7 @@ enum Command {
     /// Generate the autocompletion script for the specified shell
     Completion { shell: clap_complete::Shell },
     /// Version and release information
-    Version,
+    Version(Box<ManagerFlags>),
 }
 
 /// Runs it.
@@ -100,7 +100,7 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
         Some(Command::Sample { what: None }) => help(&["sample"]),
         Some(Command::Sample { what: Some(what) }) => sample::run(&what, true),
         Some(Command::Completion { shell }) => completion(shell),
-        Some(Command::Version) => {
+        Some(Command::Version(_)) => {
             print(&format!("Kube-VIP Release Information\nVersion:  {}\nBuild:    {}\n", crate::VERSION, crate::BUILD))
         }
     }

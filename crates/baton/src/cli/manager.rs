@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use baton_config::Message;
-use baton_config::manager::{Level, LoadedManager, ManagerArgs, manager, manager_file};
+use baton_config::manager::{Level, LoadedManager, ManagerArgs, manager, manager_file, unbuilt};
 
 use super::args::{LogLevel, Manager};
 use super::load;
-use super::output::{REFUSED, complain};
+use super::output::{FAILED, REFUSED, complain};
 
 /// Flags, environment and file become settings.
 ///
@@ -45,7 +45,8 @@ pub(super) fn run(options: Manager, service: bool, kube_vip: bool) -> ExitCode {
         Ok(loaded) => loaded,
         Err(messages) => {
             complain(&load::text(&messages));
-            return ExitCode::from(REFUSED);
+            // A mistake is one for the original, too, and has its exit code; what it would have done has ours.
+            return ExitCode::from(if kube_vip && !unbuilt(&messages) { FAILED } else { REFUSED });
         }
     };
     crate::log::start(options.log_format, options.log_level.unwrap_or(level(loaded.settings.log)));

@@ -123,6 +123,8 @@ struct Lease {
 struct Sight {
     namespace: String,
     which: u64,
+    /// It is a watch of this one Lease; `None`: of the whole namespace.
+    one: Option<String>,
     change: Change<Lease>,
 }
 
@@ -226,21 +228,24 @@ impl<D: Fn(Event) -> bool> Thread<D> {
             return;
         }
         let (which, each) = (before.which + 1, before.each);
-        let selections = match &names {
-            None => vec![Selection::namespaced(LEASES, namespace)],
-            Some(names) => names.iter().map(|name| Selection::one(&ObjectRef::new(LEASES, namespace, name))).collect(),
+        let tasks = match &names {
+            None => vec![self.forward(namespace, which, None)],
+            Some(names) => names.iter().map(|name| self.forward(namespace, which, Some(name))).collect(),
         };
-        let start = |selection| self.forward(namespace, which, selection);
-        let tasks = selections.into_iter().map(start).collect();
         self.watching.insert(namespace.to_owned(), Watching { tasks, which, names, each });
     }
 
-    fn forward(&self, namespace: &str, which: u64, selection: Selection) -> AbortHandle {
+    fn forward(&self, namespace: &str, which: u64, one: Option<&String>) -> AbortHandle {
+        let selection = match one {
+            None => Selection::namespaced(LEASES, namespace),
+            Some(name) => Selection::one(&ObjectRef::new(LEASES, namespace, name)),
+        };
         let mut changes = watch::<Lease>(self.client.clone(), selection);
-        let (namespace, seen) = (namespace.to_owned(), self.seen.clone());
+        let (namespace, one, seen) = (namespace.to_owned(), one.cloned(), self.seen.clone());
         let forward = async move {
             while let Some(change) = changes.recv().await {
-                if seen.send(Sight { namespace: namespace.clone(), which, change }).await.is_err() {
+                let (namespace, one) = (namespace.clone(), one.clone());
+                if seen.send(Sight { namespace, which, one, change }).await.is_err() {
                     return;
                 }
             }
@@ -248,12 +253,12 @@ impl<D: Fn(Event) -> bool> Thread<D> {
         tokio::spawn(forward).abort_handle()
     }
 
-    fn sight(&mut self, Sight { namespace, which, change }: Sight) {
+    fn sight(&mut self, Sight { namespace, which, one, change }: Sight) {
         let Some(watching) = self.watching.get_mut(&namespace).filter(|watching| watching.which == which) else {
             return;
         };
         match change {
-            Change::Restarted(leases) => self.restarted(&namespace, leases),
+            Change::Restarted(leases) => self.restarted(&namespace, one.as_deref(), leases),
             Change::Applied(lease) => self.shown(&namespace, lease),
             Change::Deleted(lease) => {
                 if let Some(name) = self.wanted(&namespace, &lease) {
@@ -268,19 +273,11 @@ impl<D: Fn(Event) -> bool> Thread<D> {
         }
     }
 
-    /// What was there and is not in the list was deleted unseen.
-    fn restarted(&mut self, namespace: &str, leases: Vec<Lease>) {
-        let mut gone: BTreeSet<LeaseName> = self
-            .known
-            .iter()
-            .filter(|(name, lease)| name.namespace == namespace && lease.is_some())
-            .map(|(name, _)| name.clone())
-            .collect();
-        // A watch of one Lease says nothing about the others.
-        let names = self.watching.get(namespace).and_then(|watching| watching.names.clone());
-        if names.is_some_and(|names| names.len() > 1) {
-            gone.clear();
-        }
+    /// What was there and is not in the list was deleted unseen. A watch of one Lease says nothing about the others.
+    fn restarted(&mut self, namespace: &str, one: Option<&str>, leases: Vec<Lease>) {
+        let shows = |name: &LeaseName| name.namespace == namespace && one.is_none_or(|one| one == name.name);
+        let was_there = self.known.iter().filter(|(name, lease)| shows(name) && lease.is_some());
+        let mut gone: BTreeSet<LeaseName> = was_there.map(|(name, _)| name.clone()).collect();
         for lease in leases {
             if let Some(name) = self.wanted(namespace, &lease) {
                 gone.remove(&name);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::client::Client;
 use super::error::Error;
 use super::resource::ObjectRef;
-use super::retry::Backoff;
+use super::retry::{Backoff, jittered};
 
 /// Edits that are under way at once.
 const PARALLEL: usize = 16;
@@ -22,6 +22,8 @@ const RATE: f64 = 200.0;
 const BURST: f64 = 400.0;
 /// Conflicts in a row after which an edit goes back to the end of the queue.
 const CONFLICTS: u32 = 5;
+/// What the server refused is tried again this often, one of all: rights may be others by now.
+const REFUSED: Duration = Duration::from_secs(3);
 /// Results that wait for their reader.
 const RESULTS: usize = 256;
 
@@ -44,7 +46,8 @@ pub struct Written {
     pub object: ObjectRef,
     /// The subresource that was written last, or could not be; `None`: the object itself.
     pub subresource: Option<&'static str>,
-    /// Whether it had to be changed, or why that cannot be done. What passes is not told but tried again.
+    /// Whether it had to be changed, or why that cannot be done. What passes is not told but tried again; what may not be
+    /// done is told once, and tried again.
     pub result: Result<Changed, Error>,
 }
 
@@ -68,6 +71,9 @@ struct Waiting {
     ready: VecDeque<ObjectRef>,
     /// What was tried and failed, until its time comes.
     later: BTreeSet<(Instant, ObjectRef)>,
+    /// What we may not write, and when the first of them is tried again.
+    refused: VecDeque<ObjectRef>,
+    refused_at: Option<Instant>,
     edits: BTreeMap<ObjectRef, Entry>,
 }
 
@@ -75,8 +81,10 @@ struct Waiting {
 struct Entry {
     edits: Edits,
     backoff: Backoff,
-    /// It is in `ready` or `later`, or being worked on (and then its edits are taken out).
+    /// It is in `ready`, `later` or `refused`, or being worked on (and then its edits are taken out).
     queued: bool,
+    /// The server refused the last try, and that was told.
+    refused: bool,
 }
 
 impl Writer {
@@ -101,8 +109,9 @@ impl Writer {
         let mut waiting = self.0.lock();
         let entry = waiting.edits.entry(object.clone()).or_default();
         entry.edits.insert((subresource, purpose), Box::new(edit));
-        if !entry.queued {
-            entry.queued = true;
+        let is_new = !std::mem::replace(&mut entry.queued, true);
+        // What is new about it is worth a try of its own.
+        if is_new || (entry.refused && waiting.leave_refused(&object)) {
             waiting.ready.push_back(object);
         }
         drop(waiting);
@@ -114,10 +123,37 @@ impl Writer {
         *self.0.lock() = Waiting::default();
     }
 
-    /// Objects whose edits are not done.
+    /// Objects whose edits are not done, but for those that we may not write.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.lock().edits.len()
+        let waiting = self.0.lock();
+        waiting.edits.len().saturating_sub(waiting.refused.len())
+    }
+}
+
+impl Waiting {
+    /// `true`: it was among them.
+    fn leave_refused(&mut self, object: &ObjectRef) -> bool {
+        let at = self.refused.iter().position(|refused| refused == object);
+        at.is_some_and(|at| self.refused.remove(at).is_some())
+    }
+
+    /// What may be tried now; or when that will be.
+    fn due(&mut self, now: Instant) -> Option<Instant> {
+        while self.later.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, object)) = self.later.pop_first() {
+                self.ready.push_back(object);
+            }
+        }
+        if self.refused_at.is_some_and(|at| at <= now) {
+            self.refused_at = None;
+            self.ready.extend(self.refused.pop_front());
+        }
+        if !self.refused.is_empty() {
+            self.refused_at.get_or_insert_with(|| now + jittered(REFUSED));
+        }
+        let later = self.later.first().map(|(at, _)| *at);
+        later.into_iter().chain(self.refused_at).min()
     }
 }
 
@@ -180,44 +216,54 @@ impl Work {
     /// The next job, or when there will be one.
     fn next(&self, now: Instant) -> (Option<Job>, Option<Instant>) {
         let mut waiting = self.queue.lock();
-        while waiting.later.first().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, object)) = waiting.later.pop_first() {
-                waiting.ready.push_back(object);
-            }
-        }
-        let until = waiting.later.first().map(|(at, _)| *at);
+        let until = waiting.due(now);
         let Some(object) = waiting.ready.pop_front() else { return (None, until) };
         let edits = waiting.edits.get_mut(&object).map(|entry| std::mem::take(&mut entry.edits)).unwrap_or_default();
         (Some(Job { object, edits, subresource: None }), until)
     }
 
     async fn done(&self, job: Job, result: Result<Changed, Error>) {
+        if let Some(written) = self.settle(job, result) {
+            // A reader that is gone ends the loop.
+            let _ = self.sender.send(written).await;
+        }
+    }
+
+    /// What is to be told of it. What is not done goes back to where it waits.
+    fn settle(&self, job: Job, result: Result<Changed, Error>) -> Option<Written> {
         let Job { object, edits, subresource } = job;
-        let again = match &result {
-            Err(error @ Error::Conflict(_)) => Some(error),
-            Err(error) if error.is_passing() => Some(error),
-            _ => None,
-        };
-        {
-            let mut waiting = self.queue.lock();
-            let Some(entry) = waiting.edits.get_mut(&object) else { return };
-            if let Some(error) = again {
-                for (purpose, edit) in edits {
-                    entry.edits.entry(purpose).or_insert(edit);
-                }
-                let at = Instant::now() + entry.backoff.after(error);
-                waiting.later.insert((at, object));
-                return;
-            }
-            entry.backoff.reset();
-            if entry.edits.is_empty() {
-                waiting.edits.remove(&object);
-            } else {
-                waiting.ready.push_back(object.clone());
+        let mut all = self.queue.lock();
+        let waiting = &mut *all;
+        let entry = waiting.edits.get_mut(&object)?;
+        let was_refused = entry.refused;
+        entry.refused = matches!(result, Err(Error::Forbidden(_) | Error::Unauthorized(_)));
+        let passing = result.as_ref().err().filter(|e| e.is_passing() || matches!(e, Error::Conflict(_)));
+        if passing.is_some() || entry.refused {
+            for (purpose, edit) in edits {
+                entry.edits.entry(purpose).or_insert(edit);
             }
         }
-        // A reader that is gone ends the loop.
-        let _ = self.sender.send(Written { object, subresource, result }).await;
+        if let Some(error) = passing {
+            // It was told, and that has not passed.
+            entry.refused = was_refused;
+            waiting.later.insert((Instant::now() + entry.backoff.after(error), object));
+            return None;
+        }
+        entry.backoff.reset();
+        if entry.refused {
+            waiting.refused.push_back(object.clone());
+            return (!was_refused).then_some(Written { object, subresource, result });
+        }
+        if entry.edits.is_empty() {
+            waiting.edits.remove(&object);
+        } else {
+            waiting.ready.push_back(object.clone());
+        }
+        if was_refused {
+            // Rights are others now.
+            waiting.ready.append(&mut waiting.refused);
+        }
+        Some(Written { object, subresource, result })
     }
 }
 

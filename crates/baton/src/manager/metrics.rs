@@ -91,7 +91,8 @@ impl Manager {
     }
 
     fn services(&self, page: &mut Page, state: &Services) {
-        let mut active: BTreeMap<&str, u64> = BTreeMap::new();
+        // A namespace that had some and has none any more has 0.
+        let mut active: BTreeMap<&str, u64> = self.counters.durations.keys().map(|ns| (ns.as_str(), 0)).collect();
         let mut elections = Vec::new();
         for key in state.keys() {
             let Some(plan) = state.plan(key) else { continue };
@@ -110,6 +111,9 @@ impl Manager {
         page.metric(("kube_vip_service_election_loops", "gauge"), "Elections of the Service that run here", rows);
         let rows = elections.iter().map(|(labels, tries)| (labels.clone(), float(*tries)));
         page.metric(("kube_vip_service_election_attempts_total", "counter"), "Elections begun for the Service", rows);
+        let none = elections.iter().map(|(labels, _)| ([&labels[..], &[("reason", "no_lease")]].concat(), 0.0));
+        let help = "Elections that could not begin; here none, whatever the API says";
+        page.metric(("kube_vip_service_election_errors_total", "counter"), help, none);
         let rows: Vec<_> = state.errors().collect();
         let rows = rows.iter().map(|(key, reason, count)| {
             (vec![("namespace", &*key.namespace), ("name", &*key.name), ("reason", *reason)], float(*count))

@@ -148,6 +148,11 @@ fn a_manager_is_refused_with_every_reason() {
             assert!(ran.err.contains(part), "{part} is not in {}", ran.err);
         }
     }
+    // A mistake has the original's exit code under its name.
+    for args in [&["manager", "--arp"][..], &["manager", "--arp", "--services", "--healthCheckPort", "80"]] {
+        assert_eq!((run(&kube_vip, args).code, baton(args).code), (1, 2), "{args:?}");
+    }
+    assert_eq!(run(&kube_vip, &["--log", "4", "version", "--arp"]).code, 0, "flags are of every command");
     let missing = baton(&["manager", "--config-file=/nonexistent.yaml"]);
     assert_eq!((missing.code, missing.err.contains("/nonexistent.yaml")), (2, true), "{missing:?}");
     let kind = baton(&["manager", "--config-file=/etc/hostname"]);

@@ -149,9 +149,9 @@ async fn what_others_write_is_seen() {
     put("plndr-cp-lock", "n3");
     until("n3", || keeper.holder("plndr-cp-lock").as_deref() == Some("n3")).await;
     // Deleted while nobody could see it.
+    store.cut(true);
     store.delete(LOCK);
     store.compact();
-    store.cut(true);
     until("deleted again", || keeper.shown("plndr-cp-lock") == Some(None)).await;
     // A second Lease of the namespace: one watch for both.
     requests.send(name("other"), 2, LeaseOp::Get);
@@ -181,6 +181,12 @@ async fn rights_for_single_leases_are_enough() {
         store.put(&path, json!({"metadata": {"name": lease}, "spec": {"holderIdentity": "n1"}}));
         until("seen", || keeper.holder(lease).as_deref() == Some("n1")).await;
     }
+    // One is deleted while nobody can see it: the other one's watch does not report it, its own does.
+    store.cut(true);
+    store.delete(&LOCK.replace("plndr-cp-lock", "a"));
+    store.compact();
+    until("deleted", || keeper.shown("a") == Some(None)).await;
+    assert_eq!(keeper.holder("b").as_deref(), Some("n1"));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use baton::kube::write::{Changed, Writer};
 use baton::kube::{Error, ObjectRef, SERVICES};
 use serde_json::{Value, json};
 
-use super::server::{Answer, Ask, Authority, Server, client, next};
+use super::server::{Answer, Ask, Authority, Server, client, next, status, until};
 use super::store::Store;
 
 fn path(name: &str) -> String {
@@ -168,4 +168,34 @@ async fn what_is_forgotten_before_it_began_is_not_written() {
     writer.edit(object("s7"), None, "host", annotate("n2"));
     assert_eq!(next(&mut results).await.result, Ok(Changed::Yes));
     assert_eq!((writer.waiting(), server.count(|ask| ask.method == "PUT")), (0, 1));
+}
+
+#[tokio::test]
+async fn what_may_not_be_written_is_told_once_and_tried_until_it_may() {
+    let store = Store::default();
+    for name in ["a", "b", "c"] {
+        store.put(&path(name), json!({"metadata": {"name": name}}));
+    }
+    let may = Arc::new(AtomicBool::new(false));
+    let (objects, allowed) = (store.clone(), may.clone());
+    let (writer, mut results, server, _node) = serving(&Authority::new(), move |ask| {
+        let refused = ask.path.ends_with("/status") && !allowed.load(SeqCst);
+        if refused { status(403, "Forbidden", "services/status is forbidden") } else { objects.answer(ask) }
+    })
+    .await;
+    for name in ["a", "b", "c"] {
+        writer.edit(object(name), Some("status"), "ingress", annotate("n1"));
+    }
+    for _ in 0..3 {
+        assert!(matches!(next(&mut results).await.result, Err(Error::Forbidden(_))));
+    }
+    // One that has changed is tried at once, and that it is refused again is no news.
+    writer.edit(object("b"), Some("status"), "ingress", annotate("n2"));
+    until("a try", || server.count(|ask| ask.method == "PUT") >= 4 && writer.waiting() == 0).await;
+    may.store(true, SeqCst);
+    for _ in 0..3 {
+        assert_eq!(next(&mut results).await.result, Ok(Changed::Yes));
+    }
+    assert_eq!(store.get(&path("b"))["metadata"]["annotations"]["host"], json!("n2"));
+    assert_eq!(writer.waiting(), 0);
 }

@@ -75,6 +75,12 @@ pub fn manager_file(flags: &[(String, String)], env: &[(String, String)]) -> Opt
     variable.or(flag).map(|(_, path)| path.clone()).filter(|path| !path.is_empty())
 }
 
+/// Whether something was refused that kube-vip does: not a mistake of whoever wrote it.
+#[must_use]
+pub fn unbuilt(messages: &[Message]) -> bool {
+    messages.iter().any(|message| message.text.starts_with(settle::UNBUILT))
+}
+
 /// Reads a configuration.
 ///
 /// # Errors

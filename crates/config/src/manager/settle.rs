@@ -17,6 +17,8 @@ const ANNOUNCE_MIN: i64 = 500;
 const ANNOUNCE: i64 = 3000;
 /// Between two checks of a balancer's server unless asked otherwise.
 const CHECK_EVERY: i64 = 5;
+/// What a message says of what kube-vip does and this version does not.
+pub(crate) const UNBUILT: &str = "is not in this version";
 /// Most addresses of a control plane.
 const ADDRESSES_MAX: usize = 16;
 
@@ -93,7 +95,7 @@ impl Settle<'_> {
         for (field, what) in MODES {
             if self.values.bool(field) {
                 refused = true;
-                let what = format!("is not in this version: {what}");
+                let what = format!("{UNBUILT}: {what}");
                 let expected = "ARP and NDP with --arp (vip_arp=true), or kube-vip for this mode";
                 self.found.put(self.unless_manifest(), &self.values.place(field), field, &what, "", expected);
             }
@@ -101,8 +103,7 @@ impl Settle<'_> {
         let kind = self.values.text("LeaderElectionType");
         if kind == "etcd" {
             let (field, expected) = ("LeaderElectionType", "kubernetes, or kube-vip for this");
-            let what = "is not in this version";
-            self.found.put(self.unless_manifest(), &self.values.place(field), field, what, &kind, expected);
+            self.found.put(self.unless_manifest(), &self.values.place(field), field, UNBUILT, &kind, expected);
         } else if kind != "kubernetes" {
             self.error("LeaderElectionType", "is not a known kind", &kind, "kubernetes");
         }
