@@ -9,7 +9,7 @@ mod batch;
 mod many;
 mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -88,6 +88,8 @@ struct Kernel {
     instance: Instance,
     /// What dead instances of another kind guarded when this one first made tables.
     orphans: Option<Vec<Orphan>>,
+    /// Addresses whose `accept` never opens.
+    closed: BTreeSet<IpAddr>,
     /// Nobody else can change the tables.
     owned: bool,
     connection: Connection<Nftables>,
@@ -130,6 +132,25 @@ impl Gates {
     /// As [`Gates::open`] with a fence, but with the tables laid out as asked, to see how older kernels do it.
     pub fn open_as(layout: Layout) -> Result<Gates, Unsupported> {
         Ok(Gates { kernel: Some(Kernel::open(Some(layout), Instance::default())?), ..Gates::open(false)? })
+    }
+
+    /// Packets to these addresses are never accepted, only neighbour discovery: they are for routing. What was open before
+    /// is shut.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn close(&mut self, vips: &[Vip]) -> io::Result<()> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        let closed: BTreeSet<IpAddr> = vips.iter().map(|vip| vip.address).collect();
+        let open = std::mem::take(&mut kernel.closed);
+        let fresh: Vec<Vip> = vips.iter().filter(|vip| !open.contains(&vip.address)).cloned().collect();
+        let shut = kernel.shut_all(&fresh, &[Gate::Accept]);
+        kernel.closed = closed;
+        match shut {
+            // Without the table nothing is open.
+            Ok(()) | Err(Refusal::NotFound) => Ok(()),
+            Err(refusal) => Err(refusal.into()),
+        }
     }
 
     /// How the tables are laid out; `None` without a fence.
@@ -386,6 +407,7 @@ impl Kernel {
             sequence,
             buffer,
             missing: Vec::new(),
+            closed: BTreeSet::new(),
         })
     }
 
@@ -425,7 +447,8 @@ impl Kernel {
     /// Where the elements of an address's gates are.
     fn places(&self, vip: &Vip, gates: &[Gate]) -> Vec<Place> {
         let mut places = Vec::with_capacity(4);
-        for gate in gates {
+        let closed = self.closed.contains(&vip.address);
+        for gate in gates.iter().filter(|gate| **gate == Gate::Answer || !closed) {
             let set = match (gate, vip.address) {
                 (Gate::Answer, IpAddr::V4(_)) => "answer4",
                 (Gate::Answer, IpAddr::V6(_)) => "answer6",
@@ -439,6 +462,9 @@ impl Kernel {
     }
 
     fn run(&mut self, batch: Batch) -> Result<(), Refusal> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let (bytes, expected) = batch.end();
         self.exchange(&bytes, expected)
     }

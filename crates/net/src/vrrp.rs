@@ -102,17 +102,17 @@ impl Vrrp {
         Ok(())
     }
 
-    /// Sends one advert. Source and destination are of the socket's family.
-    pub fn send(&mut self, source: IpAddr, destination: IpAddr, advert: &[u8]) -> io::Result<()> {
+    /// Sends one advert with that TTL or hop limit. Source and destination are of the socket's family.
+    pub fn send(&mut self, (source, destination): (IpAddr, IpAddr), ttl: u8, advert: &[u8]) -> io::Result<()> {
         let (packet, to): (Vec<u8>, SockAddr) = match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(to)) => {
                 // Zero would be filled in by the kernel.
                 self.id = self.id.checked_add(1).unwrap_or(1);
-                let header = ip::v4(source, to, self.id, advert.len());
+                let header = ip::v4((source, to), ttl, self.id, advert.len());
                 ([&header, advert].concat(), SocketAddrV4::new(to, 0).into())
             }
             (IpAddr::V6(source), IpAddr::V6(to)) => {
-                let header = ip::v6(source, to, advert.len());
+                let header = ip::v6((source, to), ttl, advert.len());
                 let scope = if to.is_multicast() || to.is_unicast_link_local() { self.index } else { 0 };
                 ([&header[..], advert].concat(), SocketAddrV6::new(to, 0, 0, scope).into())
             }

@@ -12,7 +12,7 @@ pub const V6_LEN: usize = 40;
 /// Differentiated services class CS6 (network control).
 const CLASS: u8 = 0xc0;
 /// RFC 5798, section 5.1.1.3: adverts never pass a router.
-const HOPS: u8 = 255;
+pub const HOPS: u8 = 255;
 
 /// The part of an IPv4 header that VRRP asks about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +27,14 @@ pub struct V4 {
 
 /// A header for a payload of so many bytes. The kernel fills in the checksum.
 #[must_use]
-pub fn v4(source: Ipv4Addr, destination: Ipv4Addr, id: u16, payload: usize) -> [u8; V4_LEN] {
+pub fn v4((source, destination): (Ipv4Addr, Ipv4Addr), ttl: u8, id: u16, payload: usize) -> [u8; V4_LEN] {
     let mut out = [0; V4_LEN];
     out[0] = 0x45;
     out[1] = CLASS;
     let length = u16::try_from(V4_LEN + payload).unwrap_or(u16::MAX);
     out[2..4].copy_from_slice(&length.to_be_bytes());
     out[4..6].copy_from_slice(&id.to_be_bytes());
-    out[8] = HOPS;
+    out[8] = ttl;
     out[9] = VRRP;
     out[12..16].copy_from_slice(&source.octets());
     out[16..20].copy_from_slice(&destination.octets());
@@ -43,14 +43,14 @@ pub fn v4(source: Ipv4Addr, destination: Ipv4Addr, id: u16, payload: usize) -> [
 
 /// A header for a payload of so many bytes.
 #[must_use]
-pub fn v6(source: Ipv6Addr, destination: Ipv6Addr, payload: usize) -> [u8; V6_LEN] {
+pub fn v6((source, destination): (Ipv6Addr, Ipv6Addr), hops: u8, payload: usize) -> [u8; V6_LEN] {
     let mut out = [0; V6_LEN];
     // Version, then the class across two bytes.
     out[0] = 0x60 | CLASS >> 4;
     out[1] = CLASS << 4;
     out[4..6].copy_from_slice(&u16::try_from(payload).unwrap_or(u16::MAX).to_be_bytes());
     out[6] = VRRP;
-    out[7] = HOPS;
+    out[7] = hops;
     out[8..24].copy_from_slice(&source.octets());
     out[24..40].copy_from_slice(&destination.octets());
     out
@@ -81,23 +81,23 @@ mod tests {
 
     #[test]
     fn as_the_original_writes_it() {
-        let mut header = v4(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(224, 0, 0, 18), 1, 20);
+        let mut header = v4((Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(224, 0, 0, 18)), HOPS, 1, 20);
         assert_eq!(header[10..12], [0, 0], "for the kernel");
         header[10..12].copy_from_slice(&CAPTURED[10..12]);
         assert_eq!(header, CAPTURED);
         let group = "ff02::12".parse().unwrap();
-        let header = v6("fe80::1".parse().unwrap(), group, 24);
+        let header = v6(("fe80::1".parse().unwrap(), group), HOPS, 24);
         assert_eq!(header[..8], [0x6c, 0, 0, 0, 0, 24, 112, 255]);
         assert_eq!(header[24..], group.octets());
     }
 
     #[test]
     fn what_is_read_is_what_was_written() {
-        let mut packet = v4(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2), 7, 3).to_vec();
+        let mut packet = v4((Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)), 64, 7, 3).to_vec();
         packet.extend([1, 2, 3, 0xee]);
         let (header, payload) = split_v4(&packet).unwrap();
         assert_eq!((header.source, header.destination), (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)));
-        assert_eq!((header.ttl, payload), (255, &[1, 2, 3][..]), "padding is no payload");
+        assert_eq!((header.ttl, payload), (64, &[1, 2, 3][..]), "padding is no payload");
         assert_eq!(split_v4(&packet[..22]), None, "cut short");
         packet[0] = 0x44;
         assert_eq!(split_v4(&packet), None, "a header too short");

@@ -28,6 +28,15 @@ const ASKS: usize = 64;
 /// How often counters are looked at, and what failed is tried again.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// What another part of this process wants of it.
+#[derive(Debug)]
+pub enum Wish {
+    /// This is to be balanced.
+    Balance(Box<Config>),
+    /// A server gets traffic, or none: its backend, its name, and which.
+    Serve(String, String, Admin),
+}
+
 /// A running balancer.
 pub struct Daemon {
     /// How it was started: a reload reads the same files.
@@ -64,6 +73,13 @@ pub struct Daemon {
 async fn told(over: Option<&mut oneshot::Receiver<()>>) {
     match over {
         Some(over) => drop(over.await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn wished(wishes: Option<&mut mpsc::Receiver<Wish>>) -> Option<Wish> {
+    match wishes {
+        Some(wishes) => wishes.recv().await,
         None => std::future::pending().await,
     }
 }
@@ -172,16 +188,25 @@ impl Daemon {
 
     /// Runs until a signal ends it.
     pub async fn run(self) -> ExitCode {
-        self.run_until(None).await
+        self.run_until(None, None).await
     }
 
     /// The same beside a part of this process that decides when it is over, and that signals are for.
     pub async fn run_beside(self, over: oneshot::Receiver<()>) -> ExitCode {
-        self.run_until(Some(over)).await
+        self.run_until(Some(over), None).await
     }
 
-    async fn run_until(mut self, mut over: Option<oneshot::Receiver<()>>) -> ExitCode {
-        let beside = over.is_some();
+    /// The same without files: the other part says what is to be balanced.
+    pub async fn run_within(self, over: oneshot::Receiver<()>, wishes: mpsc::Receiver<Wish>) -> ExitCode {
+        self.run_until(Some(over), Some(wishes)).await
+    }
+
+    async fn run_until(
+        mut self,
+        mut over: Option<oneshot::Receiver<()>>,
+        mut wishes: Option<mpsc::Receiver<Wish>>,
+    ) -> ExitCode {
+        let (beside, files) = (over.is_some(), wishes.is_none());
         let mut signals = match Signals::new() {
             Ok(signals) => signals,
             Err(e) => {
@@ -199,12 +224,16 @@ impl Daemon {
                 news = self.servers.next() => self.news(news),
                 Some(ask) = self.asked.recv() => self.answer(ask),
                 _ = second.tick() => if self.second() { break },
-                _ = signals.hup.recv() => self.reload("SIGHUP").await,
-                _ = signals.usr2.recv() => self.reload("SIGUSR2").await,
+                _ = signals.hup.recv(), if files => self.reload("SIGHUP").await,
+                _ = signals.usr2.recv(), if files => self.reload("SIGUSR2").await,
                 _ = signals.usr1.recv(), if !beside => self.leave(),
                 _ = signals.term.recv(), if !beside => break,
                 _ = signals.int.recv(), if !beside => break,
                 () = told(over.as_mut()), if beside => break,
+                Some(wish) = wished(wishes.as_mut()) => match wish {
+                    Wish::Balance(config) => self.change("virtual servers", *config).await,
+                    Wish::Serve(backend, server, admin) => drop(self.wish(&backend, &server, admin)),
+                },
                 () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
             }
         }
@@ -328,12 +357,17 @@ impl Daemon {
         if config.global.maxconn != self.config.global.maxconn {
             warn!(event = "reload", "`maxconn` of `global` has changed: it counts from the next start");
         }
+        self.change(signal, config).await;
+    }
+
+    /// Does what is different.
+    async fn change(&mut self, why: &str, config: Config) {
         self.config = config;
         self.reloads += 1;
         for failed in self.apply().await {
             error!(event = "reload", "{failed}");
         }
-        info!(event = "reload", "{signal}: the configuration was read again; what it does not change goes on");
+        info!(event = "reload", "{why}: the configuration was read again; what it does not change goes on");
     }
 
     /// Nobody new is served; it ends when nobody is connected any more.

@@ -241,3 +241,20 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_of_its_status_is_told_within_bounds() {
+        let answer = |text: &str| Answer { bytes: text.as_bytes().to_vec(), ..Answer::of_http() }.status();
+        assert_eq!(answer("HTTP/1.1 200 OK\r\n"), Some(Ok((200, "OK".to_owned()))));
+        assert_eq!(answer("HTTP/1.1 204\r\n"), Some(Ok((204, String::new()))));
+        assert_eq!(answer("HTTP/1.1 500 a\u{1b}[31mb\0\rc\n"), Some(Ok((500, "a[31mbc".to_owned()))));
+        let long = answer(&format!("HTTP/1.1 500 {}\n", "é".repeat(5000)));
+        assert_eq!(long, Some(Ok((500, "é".repeat(127)))));
+        assert_eq!((answer("HTTP/1.1 abc\n"), answer("SSH-2.0-x\n")), (Some(Err(())), Some(Err(()))));
+        assert_eq!(answer("HTTP/1.1 20"), None);
+    }
+}

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::network;
 use baton_config::keepalived::model::{self, Checksum, Config, Family, Instance, State, Track, Tracks};
 use baton_core::vrrp::settings::{
-    Address, Garp, Name, Peer, Preempt, Router, Settings, SyncGroup, Tracker, TrackerKind, Version, Watch,
+    Address, Garp, LinkDelay, Name, Peer, Preempt, Router, Settings, SyncGroup, Tracker, TrackerKind, Version, Watch,
 };
 
 /// How long packets of open connections are still accepted by a master that gave up.
@@ -19,6 +20,7 @@ pub(super) enum Kind {
     Script,
     Process,
     File,
+    Group,
 }
 
 /// The name of a tracker.
@@ -28,6 +30,7 @@ pub(super) fn tracker(kind: Kind, name: &str) -> Name {
         Kind::Script => "script",
         Kind::Process => "process",
         Kind::File => "file",
+        Kind::Group => "track_group",
     };
     Arc::from(format!("{kind} {name}"))
 }
@@ -35,15 +38,28 @@ pub(super) fn tracker(kind: Kind, name: &str) -> Name {
 /// The tracker that stands for the balancer in the same process.
 pub(super) const BALANCER: &str = "the balancer";
 
+/// The tracker that stands for the time before the first instance starts.
+pub(super) const STARTUP: &str = "vrrp_startup_delay";
+
 /// The whole of it, and with a balancer beside it what that can do. What [`super::refuse`] names has no place here.
 pub(super) fn settings(config: &Config, fence: bool, balancer: bool) -> Settings {
     let mut settings = of_file(config, fence);
-    if balancer {
-        let name: Name = Arc::from(BALANCER);
+    let mut all_watch = |name: &str, members: &dyn Fn(&Router) -> bool| {
+        let name: Name = Arc::from(name);
         settings.trackers.push(Tracker { name: name.clone(), kind: TrackerKind::Process });
-        for router in &mut settings.routers {
+        for router in settings.routers.iter_mut().filter(|router| members(router)) {
             router.watches.push(Watch { tracker: name.clone(), weight: 0, reverse: false });
         }
+    };
+    if balancer {
+        all_watch(BALANCER, &|_| true);
+    }
+    if !config.global.startup_delay.is_zero() {
+        all_watch(STARTUP, &|_| true);
+    }
+    for group in config.track_groups.iter().filter(|group| network::tracks(config, &group.name)) {
+        let member = |router: &Router| group.members.iter().any(|member| **member == *router.name);
+        all_watch(&tracker(Kind::Group, &group.name), &member);
     }
     settings
 }
@@ -72,19 +88,27 @@ fn of_file(config: &Config, fence: bool) -> Settings {
         routers: config.instances.iter().filter_map(|instance| router(config, instance)).collect(),
         groups: config.groups.iter().map(|group| sync_group(config, group)).collect(),
         trackers,
+        delays: config.delays.iter().map(delay).collect(),
         fence,
         drain: DRAIN,
         release: true,
     }
 }
 
+fn delay(delay: &model::InterfaceDelay) -> LinkDelay {
+    LinkDelay { interface: Arc::from(delay.name.as_str()), down: delay.down, up: delay.up }
+}
+
 /// `None` without an interface, which is refused.
 fn router(config: &Config, instance: &Instance) -> Option<Router> {
     let interface: Name = Arc::from(instance.interface.as_deref()?);
+    let vmac = instance.vmac.as_ref();
+    let home: Name = vmac.map_or_else(|| interface.clone(), |vmac| Arc::from(vmac.name.as_str()));
+    let port = if vmac.is_some_and(|vmac| vmac.xmit_base) { interface.clone() } else { home.clone() };
     let place = |address: &model::Address| Address {
         address: address.address,
         prefix: address.prefix,
-        interface: address.interface.as_deref().map_or_else(|| interface.clone(), Arc::from),
+        interface: address.interface.as_deref().map_or_else(|| home.clone(), Arc::from),
         label: address.label.as_deref().map(Arc::from),
         broadcast: address.broadcast.map(IpAddr::V4),
         scope: address.scope.map_or(0, |scope| scope.0),
@@ -99,6 +123,7 @@ fn router(config: &Config, instance: &Instance) -> Option<Router> {
     Some(Router {
         name: Arc::from(instance.name.as_str()),
         interface: interface.clone(),
+        port,
         vrid: instance.vrid,
         ipv6: instance.family == Family::V6,
         version: match instance.version {
@@ -117,11 +142,14 @@ fn router(config: &Config, instance: &Instance) -> Option<Router> {
         password: instance.password.map(|password| password.0),
         plain_checksum: instance.checksum == Checksum::Plain,
         source: instance.source,
+        track_source: instance.track_source,
+        ttl: instance.unicast_ttl,
         group: instance.group,
         peers: instance.unicast_peers.iter().map(peer).collect(),
         check_source: instance.check_unicast_source,
         addresses: instance.addresses.iter().map(place).collect(),
         excluded: instance.excluded.iter().map(place).collect(),
+        accept: instance.accept,
         answer_lower: !instance.lower_prio_no_advert,
         garp: garp(config, instance, &interface),
         watches: watches(&instance.tracks),
@@ -142,6 +170,8 @@ fn garp(config: &Config, instance: &Instance, interface: &str) -> Garp {
         refresh_repeat: garp.refresh_repeat,
         lower_repeat: garp.lower_prio_repeat,
         lower_delay: garp.lower_prio_delay.unwrap_or_default(),
+        // Without a virtual MAC address only what was asked for on all links.
+        extra: garp.extra_if.filter(|(_, all)| *all || instance.vmac.is_some()).map(|(every, _)| every),
         arp_gap,
         na_gap,
     }

@@ -48,7 +48,11 @@ fn write(reading: &Reading, lines: &mut String) -> Result<(), String> {
 fn say(file: &str, looked: &Looked, lines: &mut String) -> bool {
     let mut messages: Vec<Message> = looked.messages.clone();
     let lints = looked.reading.findings.iter().filter(|finding| finding.kind == Kind::Lint);
-    messages.extend(lints.map(|finding| finding.message.clone()));
+    let lints: Vec<Message> = lints.map(|finding| finding.message.clone()).collect();
+    // What is to be done about a line says what is wrong with it, too.
+    let said = |a: &Message, b: &Message| (&a.file, a.line(), &a.key) == (&b.file, b.line(), &b.key);
+    messages.retain(|message| message.severity == Severity::Error || !lints.iter().any(|lint| said(lint, message)));
+    messages.extend(lints);
     messages.sort_by(|a, b| (&a.file, &a.place).cmp(&(&b.file, &b.place)));
     complain(&messages.iter().map(|message| format!("{message:#}\n")).collect::<String>());
     if messages.iter().any(|message| message.severity == Severity::Error) {

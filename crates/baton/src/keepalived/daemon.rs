@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use baton_config::keepalived::Config;
 use baton_core::settings::Vip;
-use baton_core::vrrp::{Event, Found, Status};
+use baton_core::vrrp::{Event, Found, Notice, Status, Subject};
 use baton_net::clock;
 use baton_net::table::Instance;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,10 +16,12 @@ use tracing::{error, info, warn};
 use super::assemble::{self, Kind};
 use super::dump::{self, Zero};
 use super::load;
+use super::network::Network;
 use super::notify::Notifier;
 use super::options::{self, Options};
 use super::program::{Ended, Program, Terms};
 use super::scripts::{Ran, Scripts};
+use super::services::Services;
 use super::trackers::{self, Trackers};
 use crate::cli::output::FAILED;
 use crate::planner::notes;
@@ -45,6 +47,12 @@ pub(super) struct Daemon {
     notifier: Notifier,
     trackers: Trackers,
     zero: Zero,
+    network: Network,
+    /// Instances whose routes are there.
+    masters: Vec<String>,
+    services: Option<Services>,
+    /// When the first instance starts.
+    start: Instant,
     leaving: Option<Instant>,
     /// What the balancer in this process can do.
     serving: Option<watch::Receiver<bool>>,
@@ -82,6 +90,10 @@ pub(super) async fn run(
         Ok(opened) => opened,
         Err(why) => return failed(&why),
     };
+    let (network, services) = match surroundings(&config).await {
+        Ok(running) => running,
+        Err(why) => return failed(&why),
+    };
     let spawned = vrrp::spawn(assemble::settings(&config, fence, serving.is_some()), world);
     let (thread, reports) = match spawned {
         Ok(running) => running,
@@ -91,6 +103,7 @@ pub(super) async fn run(
     let notifier = Notifier::new(&config);
     let trackers = Trackers::default();
     let (zero, leaving, deserted) = (Zero::new(), None, false);
+    let start = Instant::now() + config.global.startup_delay;
     let mut daemon = Daemon {
         options,
         config,
@@ -103,17 +116,32 @@ pub(super) async fn run(
         notifier,
         trackers,
         zero,
+        network,
+        masters: Vec::new(),
+        services,
+        start,
         leaving,
         serving,
         deserted,
     };
     daemon.watch();
     daemon.served();
+    daemon.delay_over();
     started();
     // Nobody may be there to be told.
     let _ = systemd::notify("READY=1");
     let end = daemon.work(signals).await;
     daemon.leave(end).await
+}
+
+/// What runs beside the VRRP thread: adverts may come from a static address, and a service is there before its address.
+async fn surroundings(config: &Config) -> Result<(Network, Option<Services>), String> {
+    let network = Network::start().map_err(|e| format!("the host's network: {e}"))?;
+    // Nothing but its end can keep it from answering.
+    let _ = network.want(config, &[]).await;
+    let mut services = None;
+    Services::apply(&mut services, config).await?;
+    Ok((network, services))
 }
 
 fn failed(why: &str) -> ExitCode {
@@ -213,6 +241,7 @@ impl Daemon {
         loop {
             let leaving = self.leaving.unwrap_or_else(Instant::now);
             let (has_files, has_processes) = self.trackers.any();
+            let (start, delayed) = (self.start, self.start > Instant::now());
             tokio::select! {
                 report = self.reports.recv() => match report {
                     Some(Report::Stopped) => return End::Stopped,
@@ -232,7 +261,9 @@ impl Daemon {
                     let events = self.trackers.look_at_processes(std::time::Instant::now());
                     self.checked(events);
                 }
-                _ = signals.hup.recv() => self.reload(),
+                Some((group, there)) = self.network.groups.recv() => self.tracked(&group, there),
+                () = tokio::time::sleep_until(start), if delayed => self.delay_over(),
+                _ = signals.hup.recv() => self.reload().await,
                 _ = signals.data.recv() => self.dump("data").await,
                 _ = signals.stats.recv() => self.dump("stats").await,
                 _ = signals.json.recv() => self.dump("json").await,
@@ -251,8 +282,40 @@ impl Daemon {
         match report {
             Report::Note(note) => notes::line(note.level(), "vrrp", &note.to_string()),
             Report::Log(level, text) => notes::line(level, "vrrp", &text),
-            Report::Notify { of, name, what, priority } => self.notifier.tell(of, &name, what, priority),
+            Report::Notify { of, name, what, priority } => {
+                self.moved(of, &name, what);
+                self.notifier.tell(of, &name, what, priority);
+            }
             Report::Stopped => {}
+        }
+    }
+
+    /// A master has its routes.
+    fn moved(&mut self, of: Subject, name: &str, what: Notice) {
+        let had = self.masters.len();
+        match what {
+            _ if of == Subject::Group => {}
+            Notice::Master if !self.masters.iter().any(|master| master == name) => self.masters.push(name.to_owned()),
+            Notice::Backup | Notice::Fault | Notice::Stop | Notice::Deleted => {
+                self.masters.retain(|master| master != name);
+            }
+            _ => {}
+        }
+        if self.masters.len() != had {
+            self.network.want(&self.config, &self.masters);
+        }
+    }
+
+    /// What a `track_group` stands for is there, or not.
+    fn tracked(&mut self, group: &str, there: bool) {
+        let found = if there { Found::Well } else { Found::Failed };
+        self.checked(vec![Event::Checked { tracker: assemble::tracker(Kind::Group, group), found }]);
+    }
+
+    /// `vrrp_startup_delay` is over: instances begin.
+    fn delay_over(&mut self) {
+        if !self.config.global.startup_delay.is_zero() && self.start <= Instant::now() {
+            self.checked(vec![Event::Checked { tracker: assemble::STARTUP.into(), found: Found::Well }]);
         }
     }
 
@@ -278,7 +341,7 @@ impl Daemon {
     }
 
     /// The difference between the old file and the new one. A file that is refused changes nothing.
-    fn reload(&mut self) {
+    async fn reload(&mut self) {
         // Nobody may be there to be told.
         let _ = systemd::notify("RELOADING=1");
         match load::load(&self.options) {
@@ -294,6 +357,16 @@ impl Daemon {
                     self.config = loaded.config;
                     self.notifier.configure(&self.config);
                     self.watch();
+                    self.network.want(&self.config, &self.masters);
+                    self.delay_over();
+                    if self.config.global.fifo_states_on_reload
+                        && let Some(status) = self.status().await
+                    {
+                        self.notifier.states(&status);
+                    }
+                    if let Err(why) = Services::apply(&mut self.services, &self.config).await {
+                        error!("{why}");
+                    }
                     info!("the configuration was read again");
                 } else {
                     error!("the VRRP thread is busy: the old configuration stays; try again");
@@ -365,6 +438,10 @@ impl Daemon {
                 ExitCode::from(FAILED)
             }
         };
+        drop(self.network);
+        if let Some(services) = self.services.take() {
+            services.finish().await;
+        }
         self.notifier.finish(SCRIPTS).await;
         drop(self.scripts);
         if let Some((command, timeout)) = &self.config.global.shutdown {

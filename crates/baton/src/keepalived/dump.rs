@@ -103,7 +103,8 @@ fn number(version: Version) -> u8 {
 
 /// As the original writes it: exporters take the words apart.
 fn address(a: &Address, i: &Instance, r: &RouterStatus) -> String {
-    let device = a.interface.as_deref().or(i.interface.as_deref()).unwrap_or("");
+    let own = i.vmac.as_ref().map(|vmac| vmac.name.as_str()).or(i.interface.as_deref());
+    let device = a.interface.as_deref().or(own).unwrap_or("");
     let whole = a.prefix == if a.address.is_ipv4() { 32 } else { 128 };
     let prefix = if whole { String::new() } else { format!("/{}", a.prefix) };
     let set = if r.present.contains(&a.address) { " set" } else { "" };
@@ -174,7 +175,7 @@ fn data_of(i: &Instance, r: &RouterStatus, now: Time) -> Value {
         "dont_track_primary": u8::from(i.dont_track_primary),
         "skip_check_adv_addr": u8::from(i.skip_check_adv_addr),
         "strict_mode": u8::from(i.strict),
-        "vmac_ifname": "",
+        "vmac_ifname": i.vmac.as_ref().map_or("", |vmac| vmac.name.as_str()),
         "ifp_ifname": i.interface.as_deref().unwrap_or(""),
         "master_priority": r.master.map_or(0, |(_, priority)| priority),
         "last_transition": wall(r.since, now),

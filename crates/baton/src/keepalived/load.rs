@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -164,20 +165,35 @@ pub(super) fn look_at(options: &Options, elsewhere: bool) -> Result<Looked, Refu
             messages.push(Message { severity: Severity::Error, ..finding.message.clone() });
         }
     }
+    place(&mut reading.config, elsewhere);
     let mut refused = reading.findings.iter().any(|finding| finding.kind == Kind::Refused);
     for not in refuse::not_done(&reading.config, options.vrrp_only) {
         refused = true;
         messages.push(not_done(&not));
     }
-    messages.extend(reading.config.instances.iter().filter(|i| i.strict && !i.accept).map(|i| {
-        let what = "packets to its addresses are accepted, which vrrp_strict alone would not do";
-        message(Severity::Warning, &i.at, &i.name, what)
-    }));
     if options.vrrp_only {
         reading.config.servers.clear();
         reading.config.server_groups.clear();
     }
     Ok(Looked { reading, messages, refused })
+}
+
+/// An instance without an interface is on the one that has its source address; its virtual addresses are elsewhere.
+fn place(config: &mut Config, elsewhere: bool) {
+    let default = config.global.default_interface.clone();
+    for instance in config.instances.iter_mut().filter(|instance| instance.interface.is_none()) {
+        let found = if elsewhere { Some(default.clone()) } else { instance.source.and_then(interface_of) };
+        instance.dont_track_primary = true;
+        instance.interface = found;
+        for address in instance.addresses.iter_mut().chain(&mut instance.excluded) {
+            address.interface.get_or_insert_with(|| default.clone());
+        }
+    }
+}
+
+fn interface_of(source: IpAddr) -> Option<String> {
+    let all = Rtnl::open().and_then(|mut rtnl| rtnl.addresses()).unwrap_or_default();
+    all.into_iter().find(|address| address.address == source).map(|address| address.interface)
 }
 
 fn not_done(refused: &refuse::Refusal) -> Message {

@@ -7,12 +7,14 @@ mod dump;
 mod facts;
 pub(crate) mod load;
 mod native;
+mod network;
 mod notify;
 pub(crate) mod options;
 mod pids;
 mod program;
 mod refuse;
 mod scripts;
+mod services;
 mod trackers;
 
 use std::ffi::OsString;

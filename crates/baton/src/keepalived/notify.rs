@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use baton_config::keepalived::model::{Command, Config, Fifo, Notify};
-use baton_core::vrrp::{Notice, Subject};
+use baton_core::vrrp::{Notice, State, Status, Subject};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use tokio::process::Child;
 use tokio::sync::mpsc;
@@ -102,6 +102,15 @@ impl Notifier {
         }
         if !programs.is_empty() {
             self.queue(of, name, programs);
+        }
+    }
+
+    /// Tells the pipes, and no script, how everything is.
+    pub(super) fn states(&mut self, status: &Status) {
+        let groups = status.groups.iter().map(|group| ("GROUP", &group.name, group.state, 0));
+        let instances = status.routers.iter().map(|router| ("INSTANCE", &router.name, router.state, router.priority));
+        for (kind, name, state, priority) in groups.chain(instances).filter(|(_, _, state, _)| *state != State::Init) {
+            self.pipes.iter_mut().for_each(|pipe| pipe.write(&format!("{kind} \"{name}\" {state} {priority}\n")));
         }
     }
 

@@ -397,7 +397,13 @@ mod tests {
         let front = Front {
             name: "f".to_owned(),
             kind: BalancerKind::Tcp,
-            listen: vec![Listen { address: any(), name: String::new(), proxy_header: false }],
+            listen: vec![Listen {
+                address: any(),
+                name: String::new(),
+                proxy_header: false,
+                interface: None,
+                six_only: false,
+            }],
             pool: Some(pool.name.clone()),
             switches: Vec::new(),
             guards: Vec::new(),

@@ -61,8 +61,8 @@ impl Thread {
 
     fn perform(&mut self, effect: Effect, sent: &mut BTreeMap<Name, bool>) -> Option<Event> {
         match effect {
-            Effect::Send { router, interface, source, destination, bytes } => {
-                let left = self.send(&interface, source, destination, &bytes);
+            Effect::Send { router, interface, source, destination, ttl, bytes } => {
+                let left = self.send(&interface, (source, destination), ttl, &bytes);
                 *sent.entry(router).or_default() |= left;
             }
             Effect::Gates { router, addresses, op } => {
@@ -89,9 +89,10 @@ impl Thread {
         None
     }
 
-    fn send(&mut self, interface: &Name, source: IpAddr, destination: IpAddr, bytes: &[u8]) -> bool {
+    fn send(&mut self, interface: &Name, way: (IpAddr, IpAddr), ttl: u8, bytes: &[u8]) -> bool {
+        let destination = way.1;
         let left = match self.sockets.get_mut(&(interface.clone(), destination.is_ipv6())) {
-            Some(socket) => socket.send(source, destination, bytes),
+            Some(socket) => socket.send(way, ttl, bytes),
             None => Err(std::io::ErrorKind::NotConnected.into()),
         };
         let ok = left.is_ok();

@@ -192,9 +192,17 @@ impl Thread {
                 self.kernel.vips.insert(address.address, vip(address));
             }
             let group = Some(router.group).filter(|_| router.peers.is_empty());
-            self.heard.push((router.interface.clone(), router.ipv6, group));
+            self.heard.push((router.port.clone(), router.ipv6, group));
+            if router.port != router.interface {
+                // Switches ask there who is in the group: on the link with the virtual MAC address nothing may be said.
+                self.heard.push((router.interface.clone(), router.ipv6, group));
+            }
         }
         self.install();
+        let routing = settings.routers.iter().filter(|router| !router.accept);
+        let routing: Vec<Vip> = routing.flat_map(|router| router.all_addresses().map(vip)).collect();
+        let closed = self.kernel.sockets.gates.close(&routing);
+        self.kernel.outcome(closed, || "shutting what is for routing only".to_owned());
         let interfaces: BTreeSet<String> = self.kernel.vips.values().map(|vip| vip.interface.clone()).collect();
         for interface in interfaces {
             self.kernel.open_packet(&interface);

@@ -314,6 +314,57 @@ listen api
 }
 
 #[test]
+fn keepaliveds_file_is_checked_and_put_right() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("keepalived.conf");
+    let path = file.to_str().expect("UTF-8");
+    let text = "\
+vrrp_script chk {
+    script \"/usr/bin/test -e /\"
+    interval 3
+    weight -2
+    fall 10
+    rise 2
+}
+vrrp_instance VI_1 {
+    state BACKUP
+    interface eth0
+    virtual_router_id 57
+    priority 100
+    authentication {
+        auth_type PASS
+        auth_pass 0123456789abcdef
+    }
+    virtual_ipaddress {
+        192.0.2.100
+    }
+    track_script {
+        chk
+    }
+}
+global_defs {
+    enable_script_security
+    script_user root
+}
+";
+    fs::write(&file, text).expect("a file");
+    let check = baton(&["check", "--elsewhere", path]);
+    assert_eq!(check.code, 0, "{check:?}");
+    for line in [4, 5, 15] {
+        let warnings = check.err.matches(&format!("{path}:{line}:")).count();
+        assert_eq!(warnings, 1, "one fault, one warning, line {line}: {check:?}");
+    }
+    assert_eq!(fs::read_to_string(&file).expect("a file"), text, "nothing is written without --fix");
+    let fixed = baton(&["check", "--elsewhere", "--fix", path]);
+    assert_eq!((fixed.code, fixed.err.as_str()), (0, ""), "{fixed:?}");
+    let now = fs::read_to_string(&file).expect("a file");
+    assert!(!now.contains("weight") && now.contains("auth_pass 01234567\n"), "{now}");
+    assert!(now.contains("interval 1\n") && now.contains("fall 2\n"), "{now}");
+    let again = baton(&["check", "--elsewhere", path]);
+    assert_eq!((again.code, again.err.as_str()), (0, ""), "{again:?}");
+}
+
+#[test]
 fn files_of_several_nodes_are_held_against_each_other() {
     let dir = tempfile::tempdir().expect("a directory");
     let write = |name: &str, last: u8, other: u8| {

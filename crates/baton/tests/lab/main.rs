@@ -2,6 +2,7 @@
 //! What is left on a host is asked of `ip` and `nft`, never of our own code.
 
 mod faults;
+mod keepalived;
 mod kernel;
 mod leftovers;
 mod vrrp;
@@ -52,5 +53,11 @@ fn main() -> ExitCode {
         ),
         ("the_address_follows_the_balancer_of_its_process", vrrp::the_address_follows_the_balancer_of_its_process),
         ("scripts_move_the_address_and_are_told", vrrp::scripts_move_the_address_and_are_told),
+        ("addresses_routes_and_rules_are_the_originals", keepalived::addresses_routes_and_rules_are_the_originals),
+        ("a_virtual_mac_is_the_originals", keepalived::a_virtual_mac_is_the_originals),
+        ("an_address_that_accepts_nothing_is_found", keepalived::an_address_that_accepts_nothing_is_found),
+        ("virtual_servers_are_balanced", keepalived::virtual_servers_are_balanced),
+        ("ttl_and_startup_delay", keepalived::ttl_and_startup_delay),
+        ("what_is_tracked_takes_the_node_out", keepalived::what_is_tracked_takes_the_node_out),
     ])
 }

@@ -22,7 +22,7 @@ const NODES: [u8; 2] = [1, 2];
 
 /// Who runs on a host.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Program {
+pub(crate) enum Program {
     Baton,
     Keepalived,
 }
@@ -30,20 +30,22 @@ enum Program {
 use Program::{Baton, Keepalived};
 
 /// Two hosts on a switch.
-struct Pair {
-    switch: Switch,
-    hosts: Vec<Host>,
-    ports: Vec<Port>,
+pub(crate) struct Pair {
+    pub(crate) switch: Switch,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) ports: Vec<Port>,
     programs: [Program; 2],
     daemons: [Option<Pid>; 2],
+    /// Virtual servers are left out.
+    pub(crate) vrrp_only: bool,
     /// What comes before the instance in a host's file.
-    heads: [String; 2],
-    observer: Observer,
-    vip: IpAddr,
+    pub(crate) heads: [String; 2],
+    pub(crate) observer: Observer,
+    pub(crate) vip: IpAddr,
 }
 
 impl Pair {
-    fn new(programs: [Program; 2], vip: IpAddr) -> Pair {
+    pub(crate) fn new(programs: [Program; 2], vip: IpAddr) -> Pair {
         let switch = Switch::new().expect("a switch");
         let hosts: Vec<Host> = NODES.iter().map(|n| Host::new(&format!("v{n}")).expect("a host")).collect();
         let connect = |(host, number): (&Host, u8)| switch.connect(host, INTERFACE, number).expect("a cable");
@@ -53,11 +55,21 @@ impl Pair {
             observer.watch(&switch, port, number).expect("a port");
         }
         let head = "global_defs {\n  vrrp_garp_master_delay 1\n}\n".to_owned();
-        Pair { switch, hosts, ports, programs, daemons: [None, None], heads: [head.clone(), head], observer, vip }
+        Pair {
+            switch,
+            hosts,
+            ports,
+            programs,
+            daemons: [None, None],
+            vrrp_only: true,
+            heads: [head.clone(), head],
+            observer,
+            vip,
+        }
     }
 
     /// Starts the daemon of a host with a file whose instance has these lines.
-    fn start(&mut self, place: usize, priority: u8, lines: &str) {
+    pub(crate) fn start(&mut self, place: usize, priority: u8, lines: &str) {
         self.write(place, priority, lines);
         let directory = self.hosts[place].directory().clone();
         let program = match self.programs[place] {
@@ -68,7 +80,8 @@ impl Pair {
         if self.programs[place] == Baton {
             command.arg("keepalived");
         }
-        command.args(["--dont-fork", "--log-console", "--log-detail", "--no-syslog", "--vrrp"]);
+        command.args(["--dont-fork", "--log-console", "--log-detail", "--no-syslog"]);
+        command.args(Some("--vrrp").filter(|_| self.vrrp_only));
         command.arg("-f").arg(directory.join("keepalived.conf"));
         for (flag, file) in [("-p", "daemon.pid"), ("-r", "vrrp.pid")] {
             let _ = fs::remove_file(directory.join(file));
@@ -78,7 +91,7 @@ impl Pair {
     }
 
     /// The same with a balancer in one process.
-    fn start_beside(&mut self, place: usize, priority: u8, lines: &str, balancer: &str) {
+    pub(crate) fn start_beside(&mut self, place: usize, priority: u8, lines: &str, balancer: &str) {
         self.write(place, priority, lines);
         let directory = self.hosts[place].directory().clone();
         fs::write(directory.join("haproxy.cfg"), balancer).expect("a file");
@@ -87,7 +100,7 @@ impl Pair {
         self.spawn(place, command);
     }
 
-    fn spawn(&mut self, place: usize, mut command: Command) {
+    pub(crate) fn spawn(&mut self, place: usize, mut command: Command) {
         let host = &self.hosts[place];
         let path = host.directory().join("daemon.log");
         let log = fs::File::options().create(true).append(true).open(path).expect("a log");
@@ -95,7 +108,7 @@ impl Pair {
         self.daemons[place] = Some(host.spawn(command).expect("it starts"));
     }
 
-    fn write(&self, place: usize, priority: u8, lines: &str) {
+    pub(crate) fn write(&self, place: usize, priority: u8, lines: &str) {
         let text = format!(
             "{}vrrp_instance lab {{\n  state BACKUP\n  interface {INTERFACE}\n  virtual_router_id 51\n  \
              priority {priority}\n{lines}}}\n",
@@ -104,28 +117,28 @@ impl Pair {
         fs::write(self.hosts[place].directory().join("keepalived.conf"), text).expect("a file");
     }
 
-    fn signal(&self, place: usize, signal: Signal) {
+    pub(crate) fn signal(&self, place: usize, signal: Signal) {
         kill(self.daemons[place].expect("it runs"), signal).expect("it runs");
     }
 
     /// Everything of that host, at once.
-    fn kill(&mut self, place: usize) {
+    pub(crate) fn kill(&mut self, place: usize) {
         self.hosts[place].kill_all();
         self.daemons[place] = None;
     }
 
-    fn terminate(&mut self, place: usize) {
+    pub(crate) fn terminate(&mut self, place: usize) {
         self.signal(place, Signal::SIGTERM);
         let daemon = self.daemons[place].take().expect("it runs");
         self.until("it ends", || gone(daemon));
     }
 
     /// Whether the host has an address.
-    fn has(&self, place: usize, address: IpAddr) -> bool {
+    pub(crate) fn has(&self, place: usize, address: IpAddr) -> bool {
         shell(&self.hosts[place], "ip -j addr").contains(&format!("\"{address}\""))
     }
 
-    fn until(&self, what: &str, found: impl Fn() -> bool) {
+    pub(crate) fn until(&self, what: &str, found: impl Fn() -> bool) {
         let begin = Instant::now();
         while !found() {
             assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}\n{}", self.words());
@@ -134,7 +147,7 @@ impl Pair {
     }
 
     /// One host answers and has the address, the other has it not.
-    fn until_master(&self, place: usize) {
+    pub(crate) fn until_master(&self, place: usize) {
         let number = NODES[place];
         let recent = Duration::from_millis(60);
         self.until(&format!("v{number} is master alone"), || {
@@ -145,12 +158,12 @@ impl Pair {
     }
 
     /// Two hosts answered at no moment since then.
-    fn never_two(&self, since: Instant) {
+    pub(crate) fn never_two(&self, since: Instant) {
         let answering = self.observer.answering(self.vip, since, Instant::now());
         assert!(answering.most <= 1, "two answer: {answering:?}\n{}", self.words());
     }
 
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let log = |host: &Host| fs::read(host.directory().join("daemon.log")).unwrap_or_default();
         let last = |host: &Host| {
             let text = String::from_utf8_lossy(&log(host)).into_owned();

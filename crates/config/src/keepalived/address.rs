@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::finding::Findings;
-use super::model::{Address, NextHop, Route, RouteKind, Scope};
+use super::finding::{Findings, Kind};
+use super::model::{Address, NextHop, Route, RouteKind, Rule, Scope};
 use super::tree::Item;
 use super::value::{is_link_name, network};
 
@@ -249,11 +249,72 @@ fn attribute(out: &mut Route, word: &str, words: &mut Cursor<'_>, stays: bool, f
         "track_group" if stays => out.track_group = Some(words.value(findings, |word| Some(word.to_owned()))?),
         "no_track" if !stays => out.no_track = true,
         _ => {
-            words.item.bad(words.next - 1, findings, "is not done for a route; the line is passed over", "");
+            not_done(words.item, words.next - 1, findings);
             return None;
         }
     }
     Some(())
+}
+
+/// What the original may know: a line without it would be another one.
+fn not_done(item: &Item, index: usize, findings: &mut Findings) {
+    let word = item.word(index).unwrap_or_default();
+    findings.put(Kind::Refused, &item.at_word(index), word, "is not done by this version", "", "the line without it");
+}
+
+/// A rule as `ip rule` would take it.
+pub(super) fn rule(item: &Item, stays: bool, findings: &mut Findings) -> Option<Rule> {
+    let mut out = Rule {
+        ipv6: false,
+        from: None,
+        to: None,
+        input: None,
+        output: None,
+        mark: None,
+        tos: None,
+        table: 254,
+        priority: None,
+        no_track: false,
+        track_group: None,
+        at: item.at.clone(),
+    };
+    let all = |word: &str| if word == "all" { Some(None) } else { network(word).map(Some) };
+    let mut words = Cursor { item, next: 0 };
+    while let Some(word) = words.take() {
+        match word {
+            "inet6" => out.ipv6 = true,
+            "from" => out.from = words.value(findings, all)?,
+            "to" => out.to = words.value(findings, all)?,
+            "iif" | "dev" => out.input = Some(words.value(findings, link)?),
+            "oif" => out.output = Some(words.value(findings, link)?),
+            "fwmark" => out.mark = Some(words.value(findings, mark)?),
+            "tos" | "dsfield" => out.tos = Some(words.value(findings, byte)?),
+            "table" | "lookup" => out.table = words.value(findings, table)?,
+            "preference" | "pref" | "priority" | "order" => {
+                out.priority = Some(words.value(findings, |word| word.parse().ok())?);
+            }
+            "track_group" if stays => out.track_group = Some(words.value(findings, |word| Some(word.to_owned()))?),
+            "no_track" if !stays => out.no_track = true,
+            _ => {
+                not_done(item, words.next - 1, findings);
+                return None;
+            }
+        }
+    }
+    out.ipv6 |= out.from.or(out.to).is_some_and(|(ip, _)| ip.is_ipv6());
+    Some(out)
+}
+
+/// `mark` or `mark/mask`
+fn mark(word: &str) -> Option<(u32, Option<u32>)> {
+    let number = |word: &str| match word.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => word.parse().ok(),
+    };
+    match word.split_once('/') {
+        Some((mark, mask)) => Some((number(mark)?, Some(number(mask)?))),
+        None => number(word).map(|mark| (mark, None)),
+    }
 }
 
 fn table(word: &str) -> Option<u32> {

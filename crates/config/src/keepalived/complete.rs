@@ -126,6 +126,7 @@ fn one(reader: &mut Reader<'_, '_>, mut draft: Draft) -> (Instance, Lists) {
         addresses: draft.addresses,
         excluded: draft.excluded,
         routes: draft.routes,
+        rules: draft.rules,
         notify,
     };
     (instance, draft.lists)

@@ -96,9 +96,10 @@ impl Findings {
 
     /// What keepalived goes on without although somebody relies on it.
     pub(super) fn weak(&mut self, at: &At, key: &str, what: &str, value: &str, expected: &str) {
-        self.put(Kind::Warning, at, key, what, value, expected);
         if self.strict {
             self.put(Kind::Refused, at, key, &format!("{what} (refused: strict)"), value, expected);
+        } else {
+            self.put(Kind::Warning, at, key, what, value, expected);
         }
     }
 

@@ -7,7 +7,7 @@ use super::authentication::{self, AuthType};
 use super::finding::{Findings, Kind};
 use super::general::{extra_if, repeat, unless_zero};
 use super::keywords::Block;
-use super::model::{Address, At, Checksum, Command, Family, Notify, Route, State, UnicastPeer, Version};
+use super::model::{Address, At, Checksum, Command, Family, Notify, Route, Rule, State, UnicastPeer, Version};
 use super::read::Reader;
 use super::track::{Lists, name};
 use super::tree::Item;
@@ -55,6 +55,7 @@ pub(super) struct Draft {
     pub(super) addresses: Vec<Address>,
     pub(super) excluded: Vec<Address>,
     pub(super) routes: Vec<Route>,
+    pub(super) rules: Vec<Rule>,
     pub(super) notify: Notify,
     pub(super) priority_changes: Option<bool>,
 }
@@ -123,6 +124,9 @@ fn lists(reader: &mut Reader<'_, '_>, item: &Item, draft: &mut Draft) -> bool {
                 entry.bad(0, &mut reader.findings, what, "dev, or no_track");
             }
             draft.routes.extend(route);
+        }),
+        "virtual_rules" => reader.entries(item, |reader, entry| {
+            draft.rules.extend(super::address::rule(entry, false, &mut reader.findings));
         }),
         "unicast_peer" => reader.entries(item, |reader, entry| peer(&mut reader.findings, entry, draft)),
         "authentication" => authentication::read(reader, item, draft),

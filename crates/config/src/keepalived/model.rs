@@ -6,7 +6,7 @@ mod address;
 pub mod lvs;
 mod track;
 
-pub use address::{Address, NextHop, Route, RouteKind, Scope};
+pub use address::{Address, NextHop, Route, RouteKind, Rule, Scope};
 pub use track::{Parameters, Process, Script, Track, TrackFile, Tracks, Weight};
 
 use std::fmt;
@@ -60,6 +60,8 @@ pub struct Config {
     pub static_addresses: Vec<Address>,
     /// `static_routes`.
     pub static_routes: Vec<Route>,
+    /// `static_rules`.
+    pub static_rules: Vec<Rule>,
     /// `track_group`: which instances fail when a static address or route is gone.
     pub track_groups: Vec<TrackGroup>,
     /// `interface_up_down_delays`.
@@ -360,6 +362,8 @@ pub struct Instance {
     pub excluded: Vec<Address>,
     /// `virtual_routes`.
     pub routes: Vec<Route>,
+    /// `virtual_rules`.
+    pub rules: Vec<Rule>,
     /// What runs when the state changes.
     pub notify: Notify,
 }

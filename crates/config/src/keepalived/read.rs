@@ -175,6 +175,10 @@ impl Reader<'_, '_> {
                 let route = super::address::route(entry, true, &mut reader.findings);
                 reader.config.static_routes.extend(route);
             }),
+            "static_rules" => reader.entries(item, |reader, entry| {
+                let rule = super::address::rule(entry, true, &mut reader.findings);
+                reader.config.static_rules.extend(rule);
+            }),
             "interface_up_down_delays" => reader.entries(item, group::delay),
             _ => general::keyword(reader, item),
         });

@@ -12,7 +12,9 @@ use crate::time::Time;
 
 /// The same virtual router, perhaps with other parameters.
 fn same(a: &Router, b: &Router) -> bool {
-    let key = |r: &Router| (r.interface.clone(), r.ipv6, r.vrid, r.version, r.peers.is_empty(), r.source, r.group);
+    let key = |r: &Router| {
+        (r.interface.clone(), r.port.clone(), r.ipv6, r.vrid, r.version, r.peers.is_empty(), r.source, r.group)
+    };
     key(a) == key(b)
 }
 

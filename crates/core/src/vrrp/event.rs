@@ -107,6 +107,8 @@ pub enum Effect {
         source: IpAddr,
         /// Destination: the group, or a peer.
         destination: IpAddr,
+        /// TTL, or hop limit.
+        ttl: u8,
         /// What follows the IP header.
         bytes: Vec<u8>,
     },

@@ -1,11 +1,11 @@
 //! When addresses are announced: keepalived's schedule, and again whenever somebody may have a wrong idea.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Effect;
-use super::settings::{Address, Garp};
+use super::settings::{Address, Garp, Name};
 use crate::time::Time;
 
 /// The schedule of one master.
@@ -14,6 +14,8 @@ pub(crate) struct Announcer {
     /// A burst that is due, and how often each address is announced in it.
     burst: Option<(Time, u32)>,
     refresh: Option<Time>,
+    /// When links are announced on from which nothing else is sent.
+    extra: Option<Time>,
     /// Frames of a burst that wait for their gap, and when the next one may go.
     queue: VecDeque<Arc<Address>>,
     next: Time,
@@ -25,6 +27,7 @@ impl Announcer {
         self.send(now, garp, addresses, garp.repeat, out);
         self.again(now, garp.delay, garp.repeat);
         self.refresh = garp.refresh.map(|r| now + r);
+        self.extra = garp.extra.map(|r| now + r);
     }
 
     /// A node that also thought itself master was heard: who believed it must learn again.
@@ -71,6 +74,23 @@ impl Announcer {
         }
     }
 
+    /// One address of each link but the one that adverts leave by.
+    pub(crate) fn elsewhere(
+        &mut self,
+        now: Time,
+        garp: &Garp,
+        (port, addresses): (&Name, &[Arc<Address>]),
+        out: &mut Vec<Effect>,
+    ) {
+        if self.extra.is_none_or(|t| now < t) {
+            return;
+        }
+        self.extra = garp.extra.map(|r| now + r);
+        let mut links = BTreeSet::from([port]);
+        let firsts: Vec<_> = addresses.iter().filter(|a| links.insert(&a.interface)).cloned().collect();
+        self.send(now, garp, &firsts, 1, out);
+    }
+
     /// What is due now.
     pub(crate) fn step(&mut self, now: Time, garp: &Garp, addresses: &[Arc<Address>], out: &mut Vec<Effect>) {
         self.spaced(now, garp, out);
@@ -94,7 +114,7 @@ impl Announcer {
     /// When something is due.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let spaced = (!self.queue.is_empty()).then_some(self.next);
-        [spaced, self.burst.map(|(at, _)| at), self.refresh].into_iter().flatten().min()
+        [spaced, self.burst.map(|(at, _)| at), self.refresh, self.extra].into_iter().flatten().min()
     }
 }
 
@@ -120,6 +140,7 @@ mod tests {
         refresh_repeat: 1,
         lower_repeat: 5,
         lower_delay: Duration::from_secs(5),
+        extra: None,
         arp_gap: Duration::ZERO,
         na_gap: Duration::ZERO,
     };

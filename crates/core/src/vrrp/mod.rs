@@ -23,7 +23,7 @@ mod track;
 pub use event::{Effect, Event, Found, Notice, Subject};
 pub use note::{Note, Reject, Why};
 pub use settings::{
-    Address, Garp, Name, Peer, Preempt, Router, Settings, SyncGroup, Tracker, TrackerKind, Version, Watch,
+    Address, Garp, LinkDelay, Name, Peer, Preempt, Router, Settings, SyncGroup, Tracker, TrackerKind, Version, Watch,
 };
 pub use status::{Counters, GroupStatus, RouterStatus, State, Status, TrackerStatus};
 
@@ -46,7 +46,7 @@ pub struct Routers {
     settings: Settings,
     tick: Duration,
     machines: BTreeMap<Name, Machine>,
-    /// By interface, family and VRID.
+    /// By port, family and VRID.
     heard_by: BTreeMap<(Name, bool, u8), Vec<Name>>,
     wakes: BTreeSet<(Time, Name)>,
     trackers: BTreeMap<Name, Tracked>,
@@ -119,7 +119,8 @@ impl Routers {
     /// When [`Event::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.wakes.first().filter(|_| !self.stopped).map(|(at, _)| *at)
+        let wake = self.wakes.first().map(|(at, _)| *at);
+        wake.into_iter().chain(self.host.deadline()).min().filter(|_| !self.stopped)
     }
 
     /// Runs `f` on one router with its surroundings.
@@ -143,7 +144,11 @@ impl Routers {
     fn take(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) -> BTreeSet<Name> {
         let mut touched = BTreeSet::new();
         match event {
-            Event::Tick => {}
+            Event::Tick => {
+                for link in self.host.waited(now) {
+                    touched.extend(self.link_is(now, link, out));
+                }
+            }
             Event::Advert { interface, source, destination, ttl, bytes } => {
                 let packet = Packet { source, destination, ttl, bytes: &bytes };
                 if let Some(name) = self.addressee(&interface, &packet) {
@@ -233,14 +238,9 @@ impl Routers {
         let names: Vec<Name> = self.machines.keys().cloned().collect();
         match event {
             Event::Link(link) => {
-                let up = link.up;
-                let watched =
-                    |t: &Tracked| matches!(&t.kind, TrackerKind::Interface { interface } if **interface == link.name);
-                for tracked in self.trackers.values_mut().filter(|t| watched(t)) {
-                    tracked.well = Some(up);
+                if let Some(link) = self.host.link(now, link, &self.settings.delays) {
+                    return self.link_is(now, link, out);
                 }
-                self.host.links.insert(link.name.clone(), link);
-                names.iter().for_each(|name| self.assess(now, name, out));
             }
             Event::Rerouted { interface } => {
                 for name in &names {
@@ -260,6 +260,18 @@ impl Routers {
             _ => {}
         }
         names.into_iter().collect()
+    }
+
+    /// What a link is like counts.
+    fn link_is(&mut self, now: Time, link: Link, out: &mut Vec<Effect>) -> BTreeSet<Name> {
+        let watched = |t: &Tracked| matches!(&t.kind, TrackerKind::Interface { interface } if **interface == link.name);
+        for tracked in self.trackers.values_mut().filter(|t| watched(t)) {
+            tracked.well = Some(link.up);
+        }
+        self.host.links.insert(link.name.clone(), link);
+        let names: BTreeSet<Name> = self.machines.keys().cloned().collect();
+        names.iter().for_each(|name| self.assess(now, name, out));
+        names
     }
 
     fn checked(&mut self, now: Time, tracker: &Name, found: Found, out: &mut Vec<Effect>) -> BTreeSet<Name> {
@@ -295,7 +307,7 @@ impl Routers {
         self.heard_by.clear();
         for (name, machine) in &self.machines {
             let s = &machine.settings;
-            let key = (s.interface.clone(), s.ipv6, s.vrid);
+            let key = (s.port.clone(), s.ipv6, s.vrid);
             self.heard_by.entry(key).or_default().push(name.clone());
         }
     }

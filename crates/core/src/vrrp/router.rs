@@ -388,6 +388,7 @@ impl Machine {
         if self.state == State::Master {
             let (garp, addresses) = (self.settings.garp, self.hold.answering());
             self.announcer.step(cx.now, &garp, &addresses, cx.out);
+            self.announcer.elsewhere(cx.now, &garp, (&self.settings.port, &addresses), cx.out);
         }
         if self.owes_release && self.hold.silent(cx) {
             self.owes_release = false;

@@ -18,6 +18,8 @@ pub struct Settings {
     pub groups: Vec<SyncGroup>,
     /// What the routers and groups watch. Names are unique.
     pub trackers: Vec<Tracker>,
+    /// Links whose changes count later. Names are unique.
+    pub delays: Vec<LinkDelay>,
     /// The kernel enforces the end (nftables gates). `false` gives that guarantee up.
     pub fence: bool,
     /// How long packets are still accepted after a hand-over.
@@ -40,8 +42,10 @@ pub enum Version {
 pub struct Router {
     /// Its name, unique.
     pub name: Name,
-    /// Where adverts are sent and heard.
+    /// Whose state counts, and whose addresses adverts come from.
     pub interface: Name,
+    /// Where adverts are sent and heard: `interface`, or the link with the virtual MAC address on it.
+    pub port: Name,
     /// Virtual router identifier, 1..=255.
     pub vrid: u8,
     /// IPv6, not IPv4: the family of adverts and of all of `addresses`.
@@ -64,6 +68,10 @@ pub struct Router {
     pub plain_checksum: bool,
     /// The source address of adverts; `None`: the first one of the interface (link-local for IPv6).
     pub source: Option<IpAddr>,
+    /// That address must be on `interface`.
+    pub track_source: bool,
+    /// TTL (hop limit) of the adverts; 255 for multicast.
+    pub ttl: u8,
     /// The multicast group, for routers without `peers`.
     pub group: IpAddr,
     /// Unicast peers; empty: multicast.
@@ -74,6 +82,8 @@ pub struct Router {
     pub addresses: Vec<Address>,
     /// Addresses that go with them but are not in the adverts, of either family.
     pub excluded: Vec<Address>,
+    /// Packets to the addresses are accepted. `false`: they are for routing only.
+    pub accept: bool,
     /// Adverts of a lower priority are answered with an advert at once.
     pub answer_lower: bool,
     /// Gratuitous ARP and unsolicited neighbour advertisements.
@@ -138,10 +148,24 @@ pub struct Garp {
     pub lower_repeat: u32,
     /// The same again so long after (`garp_lower_prio_delay`); zero: not again.
     pub lower_delay: Duration,
+    /// One address of each other link than `Router::port` is announced so often while master (`garp_extra_if`): no adverts
+    /// leave there from which switches could learn.
+    pub extra: Option<Duration>,
     /// Between two gratuitous ARP messages on one interface (`garp_interval`).
     pub arp_gap: Duration,
     /// Between two unsolicited neighbour advertisements on one interface (`gna_interval`).
     pub na_gap: Duration,
+}
+
+/// A link whose changes count later (`interface_up_down_delays`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkDelay {
+    /// Its name.
+    pub interface: Name,
+    /// It is down for so long before that counts.
+    pub down: Duration,
+    /// It is up for so long before that counts.
+    pub up: Duration,
 }
 
 /// One watched thing and what it is worth to who watches.

@@ -83,6 +83,11 @@ impl Batch {
         self.delete(set, key);
     }
 
+    /// Nothing is asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next == self.first.wrapping_add(1)
+    }
+
     /// The bytes to send, and what to expect back.
     pub(crate) fn end(mut self) -> (Vec<u8>, Expected) {
         // `nlmsg_flags` of the last message: its acknowledgement is sent after the commit.

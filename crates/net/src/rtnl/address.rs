@@ -13,10 +13,37 @@ use netlink_packet_route::address::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::{Rtnl, gone_is_fine, link};
+use super::{Rtnl, gone_is_fine, link, there_is_fine};
 
 /// `IFA_PROTO` of every address that Baton adds (kernel 5.18 and later keep and show it): `ip address show proto 0xba`.
 pub const MARK: u8 = 0xba;
+
+/// An address that stays: of the host's own, with what it carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lasting {
+    /// Its link.
+    pub interface: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix length.
+    pub prefix: u8,
+    /// What it carries.
+    pub dress: Dress,
+    /// The other end of a point-to-point link, and its prefix length.
+    pub peer: Option<(IpAddr, u8)>,
+    /// No duplicate address detection.
+    pub nodad: bool,
+    /// The home address of a mobile node.
+    pub home: bool,
+    /// The kernel makes temporary addresses from it.
+    pub mngtmpaddr: bool,
+    /// The kernel makes no route for its network.
+    pub noprefixroute: bool,
+    /// The group of that address is joined.
+    pub autojoin: bool,
+    /// `preferred_lft` in seconds; `None`: for ever.
+    pub preferred: Option<u32>,
+}
 
 /// What an address may carry beside itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +139,48 @@ impl Rtnl {
     pub fn put_own_address(&mut self, interface: &str, address: IpAddr, prefix: u8) -> io::Result<()> {
         let message = self.address(interface, address, prefix)?;
         self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Adds an address that stays. `false`: it is there.
+    pub fn put_lasting(&mut self, lasting: &Lasting) -> io::Result<bool> {
+        let message = self.lasting(lasting)?;
+        there_is_fine(self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL))
+    }
+
+    /// Removes it. One that is gone already is fine.
+    pub fn remove_lasting(&mut self, lasting: &Lasting) -> io::Result<()> {
+        match self.lasting(lasting) {
+            Ok(message) => gone_is_fine(self.change(RouteNetlinkMessage::DelAddress(message), 0)),
+            Err(error) => gone_is_fine(Err(error)),
+        }
+    }
+
+    fn lasting(&self, lasting: &Lasting) -> io::Result<AddressMessage> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(lasting.address);
+        message.header.prefix_len = lasting.peer.map_or(lasting.prefix, |(_, prefix)| prefix);
+        message.header.index = self.index(&lasting.interface)?;
+        message.header.scope = AddressScope::from(lasting.dress.scope);
+        message.attributes.push(AddressAttribute::Local(lasting.address));
+        let other = lasting.peer.map_or(lasting.address, |(peer, _)| peer);
+        message.attributes.push(AddressAttribute::Address(other));
+        message.attributes.extend(lasting.dress.label.clone().map(AddressAttribute::Label));
+        message.attributes.extend(lasting.dress.broadcast.map(AddressAttribute::Broadcast));
+        let mut flags = AddressFlags::empty();
+        flags.set(AddressFlags::Nodad, lasting.nodad);
+        flags.set(AddressFlags::Homeaddress, lasting.home);
+        flags.set(AddressFlags::Managetempaddr, lasting.mngtmpaddr);
+        flags.set(AddressFlags::Noprefixroute, lasting.noprefixroute);
+        flags.set(AddressFlags::Mcautojoin, lasting.autojoin);
+        if !flags.is_empty() {
+            message.attributes.push(AddressAttribute::Flags(flags));
+        }
+        if let Some(preferred) = lasting.preferred {
+            let mut lifetime = CacheInfo::default();
+            (lifetime.ifa_valid, lifetime.ifa_preferred) = (u32::MAX, preferred);
+            message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+        }
+        Ok(message)
     }
 
     /// Removes an address. One that is gone already is fine.

@@ -59,6 +59,25 @@ impl Rtnl {
         self.add_link(name, Some(parent), InfoKind::MacVlan, Some(data))
     }
 
+    /// Makes a macvlan with this address that hears no other one on its parent, up and without IPv6 addresses of the kernel's
+    /// making. `false`: there is such a link.
+    pub fn put_virtual_mac(&mut self, name: &str, parent: &str, mac: Mac) -> io::Result<bool> {
+        let known = self.links()?.into_iter().find(|link| link.name == name);
+        if known.is_some_and(|link| link.mac == Some(mac)) {
+            self.set_up(name, true)?;
+            return Ok(false);
+        }
+        let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Private)]);
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        message.attributes.push(LinkAttribute::Link(self.index(parent)?));
+        message.attributes.push(LinkAttribute::Address(mac.to_vec()));
+        let info = vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)];
+        message.attributes.push(LinkAttribute::LinkInfo(info));
+        self.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)?;
+        Ok(true)
+    }
+
     /// Removes a link; one that is gone already is fine.
     pub fn delete_link(&mut self, name: &str) -> io::Result<()> {
         match self.link(name) {

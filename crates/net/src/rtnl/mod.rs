@@ -6,6 +6,7 @@ mod address;
 mod link;
 mod neighbour;
 mod route;
+mod rule;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,10 +19,12 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
 pub(crate) use address::read as read_address;
-pub use address::{Change, Dress, MARK};
+pub use address::{Change, Dress, Lasting, MARK};
 pub use link::MacvlanMode;
 pub(crate) use link::read as read_link;
 pub use neighbour::Neighbour;
+pub use route::{Hop, Kind, Route};
+pub use rule::Rule;
 
 /// The kernel answers at once; a reply that takes longer was lost.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -177,6 +180,14 @@ impl<'a> Iterator for Messages<'a> {
 /// The index of a link by its name.
 pub(crate) fn index(socket: &impl std::os::fd::AsFd, name: &str) -> io::Result<u32> {
     Ok(rustix::net::netdevice::name_to_index(socket, name)?)
+}
+
+/// `false`: what was to be made is there.
+fn there_is_fine(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+        other => other.map(|()| true),
+    }
 }
 
 /// `Ok` also when the object that was to go is gone already.

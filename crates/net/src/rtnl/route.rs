@@ -1,18 +1,157 @@
-//! Routes in the main table: those that labs make, and the default one.
+//! Routes: those of `keepalived.conf`, those that labs make, and the default one.
 
 use std::io;
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
+    RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::address::family;
-use super::{Rtnl, gone_is_fine};
+use super::{Rtnl, gone_is_fine, there_is_fine};
+
+/// What a route does with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sends it on.
+    Unicast,
+    /// Drops it.
+    Blackhole,
+    /// Answers unreachable.
+    Unreachable,
+    /// Answers prohibited.
+    Prohibit,
+    /// Looks in the next table.
+    Throw,
+}
+
+/// A way of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hop {
+    /// The next router.
+    pub gateway: Option<IpAddr>,
+    /// The link.
+    pub interface: Option<String>,
+    /// From one; of several ways.
+    pub weight: u8,
+    /// The gateway is on the link whatever the addresses say.
+    pub onlink: bool,
+}
+
+/// A route of any table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// What it does.
+    pub kind: Kind,
+    /// Network and prefix length.
+    pub to: (IpAddr, u8),
+    /// The source address that it prefers.
+    pub source: Option<IpAddr>,
+    /// Its ways.
+    pub hops: Vec<Hop>,
+    /// Its table; `None`: main.
+    pub table: Option<u32>,
+    /// Its metric.
+    pub metric: Option<u32>,
+    /// Its scope, as the kernel numbers it; `None`: global.
+    pub scope: Option<u8>,
+    /// Type of service.
+    pub tos: Option<u8>,
+    /// MTU, and whether it is locked.
+    pub mtu: Option<(u32, bool)>,
+    /// Advertised MSS.
+    pub advmss: Option<u32>,
+}
+
+/// `RTAX_MTU`, as a bit of `RTAX_LOCK`.
+const LOCK_MTU: u32 = 1 << 2;
 
 impl Rtnl {
+    /// Adds a route. `false`: one to that network with that metric is there.
+    pub fn put_route(&mut self, route: &Route) -> io::Result<bool> {
+        let message = self.route_of(route)?;
+        there_is_fine(self.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL))
+    }
+
+    /// Removes it; one that is gone already is fine.
+    pub fn remove_route(&mut self, route: &Route) -> io::Result<()> {
+        match self.route_of(route) {
+            Ok(message) => gone_is_fine(self.change(RouteNetlinkMessage::DelRoute(message), 0)),
+            Err(error) => gone_is_fine(Err(error)),
+        }
+    }
+
+    fn route_of(&self, route: &Route) -> io::Result<RouteMessage> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(route.to.0);
+        message.header.destination_prefix_length = route.to.1;
+        message.header.tos = route.tos.unwrap_or(0);
+        message.header.protocol = RouteProtocol::KeepAlived;
+        message.header.kind = match route.kind {
+            Kind::Unicast => RouteType::Unicast,
+            Kind::Blackhole => RouteType::BlackHole,
+            Kind::Unreachable => RouteType::Unreachable,
+            Kind::Prohibit => RouteType::Prohibit,
+            Kind::Throw => RouteType::Throw,
+        };
+        message.header.scope = route.scope.map_or(RouteScope::Universe, RouteScope::from);
+        let table = route.table.unwrap_or_else(|| RouteHeader::RT_TABLE_MAIN.into());
+        match u8::try_from(table) {
+            Ok(table) => message.header.table = table,
+            Err(_) => message.attributes.push(RouteAttribute::Table(table)),
+        }
+        if route.to.1 > 0 {
+            message.attributes.push(RouteAttribute::Destination(RouteAddress::from(route.to.0)));
+        }
+        message.attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(RouteAddress::from(source))));
+        message.attributes.extend(route.metric.map(RouteAttribute::Priority));
+        let mut metrics = Vec::new();
+        if let Some((mtu, locked)) = route.mtu {
+            metrics.extend(locked.then_some(RouteMetric::Lock(LOCK_MTU)));
+            metrics.push(RouteMetric::Mtu(mtu));
+        }
+        metrics.extend(route.advmss.map(RouteMetric::Advmss));
+        if !metrics.is_empty() {
+            message.attributes.push(RouteAttribute::Metrics(metrics));
+        }
+        match route.hops.as_slice() {
+            _ if route.kind != Kind::Unicast => {}
+            [one] => {
+                message.header.flags.set(RouteFlags::Onlink, one.onlink);
+                message.attributes.extend(self.way(one)?);
+            }
+            several => {
+                let hops = several.iter().map(|hop| self.hop(hop)).collect::<io::Result<_>>()?;
+                message.attributes.push(RouteAttribute::MultiPath(hops));
+            }
+        }
+        Ok(message)
+    }
+
+    fn way(&self, hop: &Hop) -> io::Result<Vec<RouteAttribute>> {
+        let mut way: Vec<_> = hop.gateway.map(|g| RouteAttribute::Gateway(RouteAddress::from(g))).into_iter().collect();
+        if let Some(interface) = &hop.interface {
+            way.push(RouteAttribute::Oif(self.index(interface)?));
+        }
+        Ok(way)
+    }
+
+    fn hop(&self, hop: &Hop) -> io::Result<RouteNextHop> {
+        let mut out = RouteNextHop::default();
+        out.hops = hop.weight.saturating_sub(1);
+        if hop.onlink {
+            out.flags = RouteNextHopFlags::Onlink;
+        }
+        if let Some(interface) = &hop.interface {
+            out.interface_index = self.index(interface)?;
+        }
+        out.attributes.extend(hop.gateway.map(|g| RouteAttribute::Gateway(RouteAddress::from(g))));
+        Ok(out)
+    }
+
     /// Adds a route to a network: through a gateway, or on the link.
     pub fn add_route(
         &mut self,

@@ -3,13 +3,20 @@
 //! The rules of a gate table, in nft's words (IPv6 likewise):
 //!
 //! ```text
-//! in:  meta protocol ip ip daddr @guard4 ip daddr != @accept4 meta pkttype host drop
+//! in:  icmpv6 type nd-neighbor-solicit ip6 daddr @answer6 accept
+//!      meta protocol ip ip daddr @guard4 ip daddr != @accept4 meta pkttype host drop
 //! out: meta protocol arp arp saddr ip @guard4 arp saddr ip != @answer4 drop
 //!      meta protocol ip ip saddr @guard4 ip saddr != @accept4 drop
 //!      icmpv6 type nd-neighbor-advert icmpv6 taddr @guard6 icmpv6 taddr != @answer6 drop
 //!      icmpv6 type nd-neighbor-solicit ip6 saddr @guard6 ip6 saddr != @answer6 drop
+//!      icmpv6 type nd-neighbor-advert ip6 saddr @answer6 accept
 //!      meta protocol ip6 ip6 saddr @guard6 ip6 saddr != @accept6 drop
+//!      ether saddr 00:00:5e:00:01:00/40 ip protocol igmp drop
+//!      ether saddr 00:00:5e:00:02:00/40 icmpv6 type mld2-listener-report drop
 //! ```
+//!
+//! An address that is for routing only is found (`answer`) and accepts nothing else (`accept` stays shut). What joins a group
+//! on a link with a virtual MAC address is no advert, and would make switches think that a backup is the master.
 //!
 //! Without the egress hook `out` is in the output hooks of the families `arp` and `inet`, each rule behind
 //! `meta oifname IF`.
@@ -39,6 +46,8 @@ const IPV6: u16 = 0x86dd;
 const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
+const LISTENER_REPORT: u8 = 143;
+const IGMP: u8 = 2;
 /// `IFNAMSIZ`: how the kernel keeps interface names in registers.
 const NAME: usize = 16;
 /// nft's number for the type "ifname", for `nft list`.
@@ -60,6 +69,8 @@ const IP_SOURCE: Field = network(12, 4);
 const IP_DESTINATION: Field = network(16, 4);
 const IP6_SOURCE: Field = network(8, 16);
 const IP6_DESTINATION: Field = network(24, 16);
+/// Of a MAC address what all virtual routers share.
+const ETHER_SOURCE: Field = Field { base: PayloadBase::LinkLayer, offset: 6, length: 5 };
 const ARP_SENDER: Field = network(14, 4);
 /// The target of a neighbour solicitation or advertisement.
 const ND_TARGET: Field = Field { base: PayloadBase::Transport, offset: 8, length: 16 };
@@ -202,10 +213,10 @@ fn chains(layout: Layout, family: Family, table: &str, interface: &str) -> Vec<(
         let bodies = bodies.into_iter().map(|body| [out_of(interface), body].concat());
         rules(OUT, bodies.collect())
     };
-    let incoming = (IN, FilterHook::ingress(interface), rules(IN, packets_to_it()));
+    let incoming = (IN, FilterHook::ingress(interface), rules(IN, packets_to_it(layout)));
     match (layout, family) {
         (Layout::Egress, _) => {
-            let outgoing = [arp_from_it(), packets_from_it()].concat();
+            let outgoing = [arp_from_it(), packets_from_it(), memberships()].concat();
             vec![incoming, (OUT, FilterHook::egress(interface), rules(OUT, outgoing))]
         }
         (Layout::Output, Family::Netdev) => vec![incoming],
@@ -214,12 +225,16 @@ fn chains(layout: Layout, family: Family, table: &str, interface: &str) -> Vec<(
     }
 }
 
-fn packets_to_it() -> Vec<Vec<Expr>> {
+fn packets_to_it(layout: Layout) -> Vec<Vec<Expr>> {
+    // Where there is no such set here, neighbours ask again by multicast.
+    let asked = layout.sets(Family::Netdev).contains(&"answer6");
+    let asked = asked.then(|| [discovery(SOLICITATION), within(IP6_DESTINATION, "answer6"), accept_it()].concat());
     let to_this_host = equals(Expr::Meta { dreg: Register::R0, key: MetaKey::PktType }, &[PktType::Host as u8]);
-    vec![
+    let rules = [
         [protocol(IPV4), shut(IP_DESTINATION, "guard4", "accept4"), to_this_host.clone(), drop_it()].concat(),
         [protocol(IPV6), shut(IP6_DESTINATION, "guard6", "accept6"), to_this_host, drop_it()].concat(),
-    ]
+    ];
+    asked.into_iter().chain(rules).collect()
 }
 
 fn arp_from_it() -> Vec<Vec<Expr>> {
@@ -231,7 +246,18 @@ fn packets_from_it() -> Vec<Vec<Expr>> {
         [protocol(IPV4), shut(IP_SOURCE, "guard4", "accept4"), drop_it()].concat(),
         [discovery(ADVERTISEMENT), shut(ND_TARGET, "guard6", "answer6"), drop_it()].concat(),
         [discovery(SOLICITATION), shut(IP6_SOURCE, "guard6", "answer6"), drop_it()].concat(),
+        [discovery(ADVERTISEMENT), within(IP6_SOURCE, "answer6"), accept_it()].concat(),
         [protocol(IPV6), shut(IP6_SOURCE, "guard6", "accept6"), drop_it()].concat(),
+    ]
+}
+
+/// Reports of group memberships with a virtual MAC address.
+fn memberships() -> Vec<Vec<Expr>> {
+    let from = |mac: [u8; 5]| equals(load(ETHER_SOURCE, Register::R0), &mac);
+    let igmp = equals(Expr::Meta { dreg: Register::R0, key: MetaKey::L4Proto }, &[IGMP]);
+    vec![
+        [protocol(IPV4), igmp, from([0, 0, 0x5e, 0, 1]), drop_it()].concat(),
+        [discovery(LISTENER_REPORT), from([0, 0, 0x5e, 0, 2]), drop_it()].concat(),
     ]
 }
 
@@ -247,8 +273,16 @@ fn out_of(interface: &str) -> Vec<Expr> {
     equals(Expr::Meta { dreg: Register::R0, key: MetaKey::OifName }, &name)
 }
 
+fn accept_it() -> Vec<Expr> {
+    vec![Expr::Verdict(Verdict::Accept)]
+}
+
 fn drop_it() -> Vec<Expr> {
     vec![Expr::Verdict(Verdict::Drop)]
+}
+
+fn within(field: Field, set: &str) -> Vec<Expr> {
+    vec![load(field, Register::R0), lookup(set, Register::R0, false)]
 }
 
 /// The address is guarded and its gate is not open.

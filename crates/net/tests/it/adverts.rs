@@ -54,7 +54,7 @@ fn adverts_reach_group_and_peer_with_ttl_255() {
             let begin = Instant::now();
             // A bridge's port may need a moment before it forwards, a link-local address before it may be used.
             let got = loop {
-                let sent = from.send(ip(source), ip(group), &[0x31, 1, 2, 3, 4, 5, 6, 7]);
+                let sent = from.send((ip(source), ip(group)), 255, &[0x31, 1, 2, 3, 4, 5, 6, 7]);
                 let got = wait(&mut to, &mut buffer);
                 if got.is_some() || begin.elapsed() > ms(15_000) {
                     break got.unwrap_or_else(|| panic!("nothing comes: {sent:?}"));
@@ -63,7 +63,7 @@ fn adverts_reach_group_and_peer_with_ttl_255() {
             assert_eq!((got.source, got.destination, got.ttl), (ip(source), ip(group), 255));
             assert_eq!(got.payload(&buffer), [0x31, 1, 2, 3, 4, 5, 6, 7]);
             assert_eq!(from.read(&mut buffer).unwrap(), None, "not what it sent itself");
-            assert!(from.send(ip("10.8.0.1"), ip("ff02::12"), &[0]).is_err(), "of two families");
+            assert!(from.send((ip("10.8.0.1"), ip("ff02::12")), 255, &[0]).is_err(), "of two families");
         }
     });
 }
@@ -84,7 +84,7 @@ fn a_link_made_anew_is_heard_again() {
         assert!(!run("ip maddr show dev va").contains(GROUP4));
         socket.refresh().unwrap();
         assert!(run("ip maddr show dev va").contains(GROUP4));
-        socket.send(ip("10.8.0.1"), ip(GROUP4), &[1]).unwrap();
+        socket.send((ip("10.8.0.1"), ip(GROUP4)), 255, &[1]).unwrap();
         assert_eq!(Vrrp::open("nowhere", false).unwrap_err().raw_os_error(), Some(19));
     });
 }

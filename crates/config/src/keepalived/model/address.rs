@@ -105,3 +105,32 @@ pub struct Route {
     /// Where it was written.
     pub at: At,
 }
+
+/// A policy rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// `inet6`, or an address of that family.
+    pub ipv6: bool,
+    /// `from`
+    pub from: Option<(IpAddr, u8)>,
+    /// `to`
+    pub to: Option<(IpAddr, u8)>,
+    /// `iif`
+    pub input: Option<String>,
+    /// `oif`
+    pub output: Option<String>,
+    /// `fwmark` and its mask.
+    pub mark: Option<(u32, Option<u32>)>,
+    /// `tos`, `dsfield`
+    pub tos: Option<u8>,
+    /// `table`, `lookup`
+    pub table: u32,
+    /// `preference`, `priority`, `order`
+    pub priority: Option<u32>,
+    /// `no_track`
+    pub no_track: bool,
+    /// `track_group` of a static rule.
+    pub track_group: Option<String>,
+    /// Where it was written.
+    pub at: At,
+}

@@ -39,9 +39,10 @@ impl Machine {
         for destination in if peers.is_empty() { &group[..] } else { &peers[..] } {
             cx.out.push(Effect::Send {
                 router: s.name.clone(),
-                interface: s.interface.clone(),
+                interface: s.port.clone(),
                 source,
                 destination: *destination,
+                ttl: s.ttl,
                 bytes: advert.emit(source, *destination),
             });
         }

@@ -262,3 +262,50 @@ fn a_living_master_answers_before_its_successor_does() {
     assert_eq!(node.hear("10.0.0.9", 200), ["advert 100"], "nobody was told that it was master");
     assert!(node.run(100).is_empty());
 }
+
+#[test]
+fn a_source_that_is_tracked_has_to_be_there() {
+    let router = Router { source: Some(ip("10.0.0.7")), track_source: true, ..one(100) };
+    let mut node = Node::new(settings(vec![router]));
+    node.run(100);
+    assert_eq!(node.state(), State::Fault);
+    node.event(Event::AddressPut(host_address("10.0.0.7", false)));
+    assert_eq!((node.state(), node.status().source), (State::Backup, Some(ip("10.0.0.7"))));
+    node.event(Event::AddressGone { interface: "eth0".into(), address: ip("10.0.0.7") });
+    assert_eq!(node.state(), State::Fault);
+}
+
+#[test]
+fn a_links_change_counts_after_its_delay() {
+    let (down, up) = (Duration::from_secs(2), Duration::from_secs(3));
+    let delays = vec![LinkDelay { interface: "eth0".into(), down, up }];
+    let mut node = Node::master(Settings { delays, ..settings(vec![one(100)]) });
+    node.event(Event::Link(link(false)));
+    node.run(1_900);
+    assert_eq!(node.state(), State::Master, "not yet");
+    node.event(Event::Link(link(true)));
+    node.run(3_000);
+    assert_eq!(node.state(), State::Master, "it came back in time");
+    node.event(Event::Link(link(false)));
+    node.run(2_000);
+    assert_eq!(node.state(), State::Fault);
+    node.event(Event::Link(link(true)));
+    node.run(2_900);
+    assert_eq!(node.state(), State::Fault);
+    node.run(100);
+    assert_eq!(node.state(), State::Backup);
+}
+
+#[test]
+fn nothing_begins_before_what_it_waits_for_is_known() {
+    let tracker = Tracker { name: "later".into(), kind: TrackerKind::Process };
+    let watches = vec![Watch { tracker: "later".into(), weight: 0, reverse: false }];
+    let mut node = Node::new(Settings {
+        trackers: vec![tracker],
+        ..settings(vec![Router { watches, start_master: true, ..one(255) }])
+    });
+    assert!(node.run(5_000).is_empty());
+    assert_eq!(node.state(), State::Init);
+    node.event(Event::Checked { tracker: "later".into(), found: Found::Well });
+    assert_eq!(takes_over(&mut node, 10), Some(0));
+}

@@ -213,3 +213,26 @@ fn a_flood_of_lower_priorities_is_answered_in_measure() {
     }
     assert!((8..=10).contains(&adverts), "{adverts} adverts in a second");
 }
+
+#[test]
+fn addresses_where_no_adverts_go_are_announced_again_and_again() {
+    let elsewhere = |text: &str| Address { interface: "eth1".into(), ..address(text) };
+    let excluded = vec![elsewhere("10.1.0.1"), elsewhere("10.1.0.2")];
+    let garp = Garp { extra: Some(Duration::from_secs(20)), ..one(100).garp };
+    let mut node = Node::master(settings(vec![Router { excluded, garp, ..one(100) }]));
+    let done = node.run(60_000);
+    let garps: Vec<_> = done.iter().filter(|(_, word)| word.starts_with("garp")).collect();
+    assert_eq!(garps.iter().map(|(_, word)| word.as_str()).collect::<Vec<_>>(), ["garp 1x1"; 3], "{garps:?}");
+}
+
+#[test]
+fn adverts_have_the_ttl_that_is_asked_for() {
+    let peers = vec![Peer { address: ip("10.0.0.9"), ttl: None }];
+    let mut node = Node::new(settings(vec![Router { peers, ttl: 7, ..one(100) }]));
+    let mut out = Vec::new();
+    while !out.iter().any(|e| matches!(e, Effect::Send { .. })) {
+        node.now = node.routers.deadline().unwrap();
+        node.routers.handle(node.now, Event::Tick, &mut out);
+    }
+    assert!(out.iter().all(|e| !matches!(e, Effect::Send { ttl, .. } if *ttl != 7)));
+}
