@@ -196,8 +196,12 @@ impl Balancer {
     pub(crate) fn runtime(&self) -> UnixStream {
         let path = self.directory.path().join("s");
         // It may be there a moment later than the listeners.
-        until("the runtime socket", || UnixStream::connect(&path).is_ok());
-        let stream = UnixStream::connect(&path).expect("the runtime socket");
+        let mut stream = None;
+        until("the runtime socket", || {
+            stream = UnixStream::connect(&path).ok();
+            stream.is_some()
+        });
+        let stream = stream.expect("the runtime socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         stream
     }
