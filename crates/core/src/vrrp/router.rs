@@ -70,6 +70,7 @@ pub(crate) struct Machine {
     spoken: Option<Vec<IpAddr>>,
     said: BTreeSet<(IpAddr, Reject)>,
     said_list: BTreeSet<IpAddr>,
+    said_owners: BTreeSet<IpAddr>,
     pub(crate) told: Option<Notice>,
     /// It moved by itself in this step: its sync group follows.
     pub(crate) moved: bool,
@@ -113,6 +114,7 @@ impl Machine {
             spoken: None,
             said: BTreeSet::new(),
             said_list: BTreeSet::new(),
+            said_owners: BTreeSet::new(),
             told: None,
             moved: false,
             removed: false,
@@ -350,6 +352,7 @@ impl Machine {
         }
         self.said.clear();
         self.said_list.clear();
+        self.said_owners.clear();
         self.settings = settings;
         self.hold.configure(cx, &self.settings);
         // The next step tells the others, when the new priority is known.

@@ -106,7 +106,8 @@ impl Machine {
         if advert.priority == 0 {
             return self.advertise(cx, self.priority);
         }
-        if advert.priority == u8::MAX && self.priority == u8::MAX && self.said.len() < SAID_MAX {
+        let owners = advert.priority == u8::MAX && self.priority == u8::MAX;
+        if owners && self.said_owners.len() < SAID_MAX && self.said_owners.insert(source) {
             let router = self.settings.name.clone();
             cx.out.push(Effect::Note(Note::TwoOwners { router, source }));
         }

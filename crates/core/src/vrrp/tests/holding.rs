@@ -236,3 +236,29 @@ fn adverts_have_the_ttl_that_is_asked_for() {
     }
     assert!(out.iter().all(|e| !matches!(e, Effect::Send { ttl, .. } if *ttl != 7)));
 }
+
+#[test]
+fn another_owner_is_told_of_once_however_often_it_is_heard() {
+    let owner = Router { start_master: true, ..one(255) };
+    let mut node = Node::master(settings(vec![owner]));
+    let mut told = |from: &str| {
+        let advert = Advert {
+            vrid: 51,
+            priority: 255,
+            version: Wire::V2 { seconds: 1, auth: Auth::None },
+            addresses: vec![ip("10.0.0.100")],
+        };
+        let (source, destination) = (ip(from), GROUP_V4.into());
+        let bytes = advert.emit(source, destination);
+        let mut out = Vec::new();
+        node.now = node.now + Duration::from_millis(1);
+        let event = Event::Advert { interface: "eth0".into(), source, destination, ttl: 255, bytes };
+        node.routers.handle(node.now, event, &mut out);
+        out.iter().filter(|effect| matches!(effect, Effect::Note(Note::TwoOwners { .. }))).count()
+    };
+    // A lower address loses, so this one stays master and goes on hearing it.
+    assert_eq!((0..100).map(|_| told("10.0.0.1")).sum::<usize>(), 1);
+    // A host that makes up sources is not told of without end.
+    let many: usize = (0..=255).map(|n| told(&format!("1.0.0.{n}"))).sum();
+    assert_eq!(many, 63);
+}
