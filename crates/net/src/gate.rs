@@ -134,25 +134,6 @@ impl Gates {
         Ok(Gates { kernel: Some(Kernel::open(Some(layout), Instance::default())?), ..Gates::open(false)? })
     }
 
-    /// Packets to these addresses are never accepted, only neighbour discovery: they are for routing. What was open before
-    /// is shut.
-    ///
-    /// # Errors
-    /// The kernel refused.
-    pub fn close(&mut self, vips: &[Vip]) -> io::Result<()> {
-        let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        let closed: BTreeSet<IpAddr> = vips.iter().map(|vip| vip.address).collect();
-        let open = std::mem::take(&mut kernel.closed);
-        let fresh: Vec<Vip> = vips.iter().filter(|vip| !open.contains(&vip.address)).cloned().collect();
-        let shut = kernel.shut_all(&fresh, &[Gate::Accept]);
-        kernel.closed = closed;
-        match shut {
-            // Without the table nothing is open.
-            Ok(()) | Err(Refusal::NotFound) => Ok(()),
-            Err(refusal) => Err(refusal.into()),
-        }
-    }
-
     /// How the tables are laid out; `None` without a fence.
     #[must_use]
     pub fn layout(&self) -> Option<Layout> {

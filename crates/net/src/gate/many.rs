@@ -4,6 +4,9 @@
 //! period, so the elements that have run out are found from the kernel's answer, and the rest is renewed without them. What a
 //! batch cannot do (the kernel was slow) is done one by one, so that each address gets its own answer.
 
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use baton_core::Time;
@@ -21,6 +24,25 @@ const CHUNK: usize = 160;
 const PER_ADDRESS: Duration = Duration::from_micros(20);
 
 impl Gates {
+    /// Packets to these addresses are never accepted, only neighbour discovery: they are for routing. What was open before
+    /// is shut.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn close(&mut self, vips: &[Vip]) -> io::Result<()> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        let closed: BTreeSet<IpAddr> = vips.iter().map(|vip| vip.address).collect();
+        let open = std::mem::take(&mut kernel.closed);
+        let fresh: Vec<Vip> = vips.iter().filter(|vip| !open.contains(&vip.address)).cloned().collect();
+        let shut = kernel.shut_all(&fresh, &[Gate::Accept]);
+        kernel.closed = closed;
+        match shut {
+            // Without the table nothing is open.
+            Ok(()) | Err(Refusal::NotFound) => Ok(()),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
     /// Operates the gates of several addresses; the results come in their order.
     pub fn apply_all(&mut self, vips: &[Vip], op: GateOp) -> Vec<GateDone> {
         let mut all = Vec::with_capacity(vips.len());
