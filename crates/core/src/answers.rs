@@ -29,7 +29,7 @@ pub enum Judged {
 pub fn judge(service: Service, bytes: &[u8], over: bool) -> Judged {
     let judged = match service {
         Service::MySqlGreeting => mysql(bytes, 0),
-        Service::MySqlAnswer => packet(bytes, 0).map_or(None, |end| mysql(bytes, end)),
+        Service::MySqlAnswer => packet(bytes, 0).and_then(|end| mysql(bytes, end)),
         Service::Postgres => postgres(bytes),
         Service::Ldap => ldap(bytes),
     };

@@ -105,6 +105,12 @@ fn prefault_stack() {
     std::hint::black_box(&stack);
 }
 
+/// Seconds by which this host's time zone is east of Greenwich at a moment, in seconds since 1970.
+#[must_use]
+pub fn local_offset(epoch: i64) -> i64 {
+    sys::local_offset(epoch)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,10 +141,4 @@ mod tests {
         .join()
         .unwrap();
     }
-}
-
-/// Seconds by which this host's time zone is east of Greenwich at a moment, in seconds since 1970.
-#[must_use]
-pub fn local_offset(epoch: i64) -> i64 {
-    sys::local_offset(epoch)
 }

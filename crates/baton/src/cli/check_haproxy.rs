@@ -14,8 +14,8 @@ const SECTIONS: &[&str] = &["global", "defaults", "frontend", "backend", "listen
 
 /// Whether a file is haproxy's: its first word begins a section, which is no key of YAML.
 pub(super) fn is_haproxy(text: &str) -> bool {
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    let first = lines.filter(|line| !line.is_empty() && !line.starts_with('.')).next();
+    let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with('.'));
     first.and_then(|line| line.split_ascii_whitespace().next()).is_some_and(|word| SECTIONS.contains(&word))
 }
 

@@ -321,11 +321,10 @@ impl Conn {
         if let Some(session) = &mut self.session {
             if self.phase == Phase::Queued
                 && let Some(route) = &session.route
+                && !route.unqueue(with.mailbox, self.key)
             {
-                if !route.unqueue(with.mailbox, self.key) {
-                    // The room that it was told of is somebody else's now.
-                    route.wake(|_| true, 1);
-                }
+                // The room that it was told of is somebody else's now.
+                route.wake(|_| true, 1);
             }
             if self.backend.is_none() && !broken {
                 // Closing a socket that has something to be read would reset it.

@@ -195,8 +195,10 @@ fn config(ports: &[u16]) -> String {
     text
 }
 
-/// What a program finds, and what servers heard of it.
-fn found(ours: bool) -> Option<(BTreeMap<String, Vec<String>>, Vec<Vec<Vec<u8>>>)> {
+/// By server, what a program finds of it; and by server and connection, what that heard.
+type Found = (BTreeMap<String, Vec<String>>, Vec<Vec<Vec<u8>>>);
+
+fn found(ours: bool) -> Option<Found> {
     let heard: Vec<Arc<Mutex<Vec<Vec<u8>>>>> = CASES.iter().map(|_| Arc::default()).collect();
     let port = |((.., steps), heard): (&Case, _)| steps.map_or_else(nobody, |steps| scripted(steps, heard));
     let ports: Vec<u16> = CASES.iter().zip(&heard).map(port).collect();

@@ -146,7 +146,7 @@ impl Lints<'_, '_> {
             self.edit(hello, Change::Remove, "overridden-check");
             self.speak_tls("overridden-check");
         }
-        if let Some((rule, option, name)) = self.proxy.checking.discarded.clone()
+        if let Some((rule, option, name)) = self.proxy.checking.discarded
             && chosen == Chosen::None
         {
             let text =

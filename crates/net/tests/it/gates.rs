@@ -110,10 +110,16 @@ fn a_gate_never_outlives_its_end_and_is_at_most_three_ticks_short() {
         let (_wire, mut gates) = guarded();
         let short = baton_net::clock::tick() * 3;
         for round in 0..40 {
-            let end = now() + ms(40 + 7 * round);
-            assert_eq!(gates.apply(&vip(V4), GateOp::Open { end }), GateDone::Open { end });
-            let end = end + ms(30);
-            assert_eq!(gates.apply(&vip(V4), GateOp::Renew { end }), GateDone::Open { end });
+            let first = now() + ms(40 + 7 * round);
+            let opened = gates.apply(&vip(V4), GateOp::Open { end: first });
+            let end = first + ms(30);
+            let renewed = gates.apply(&vip(V4), GateOp::Renew { end });
+            // A busy machine may have kept this thread waiting past the first end; then the round says nothing.
+            if first.left(now()) <= short {
+                sleep(end.left(now()));
+                continue;
+            }
+            assert_eq!((opened, renewed), (GateDone::Open { end: first }, GateDone::Open { end }));
             let margin = ms(3);
             sleep(end.left(now()).saturating_sub(short + margin));
             let before_end = now();
