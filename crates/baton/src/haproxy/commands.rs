@@ -60,8 +60,8 @@ impl Daemon {
             ["show", "info", ..] => self.show_info(),
             // Of this process's own pages; they tell nobody anything that the others do not.
             ["figures"] => self.figures(),
-            ["page", front] => self.page(front),
-            ["csv", front] => stats::csv(&self.rows_of(front)),
+            ["page", section] => self.page(section),
+            ["csv", section] => stats::csv(&self.rows_of(section)),
             ["show", "proc", ..] => self.show_proc(),
             ["show", "version"] => format!("{}\n", crate::VERSION),
             ["show", "backend"] => {

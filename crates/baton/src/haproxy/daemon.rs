@@ -20,7 +20,6 @@ use super::servers::{Admin, News, Servers};
 use super::socket::{self, Ask};
 use super::start::{Options, read};
 use super::syslog::{Level, Sockets};
-use super::web::{Web, Webs};
 use crate::proxy::{BackendId, Listening, Proxy};
 
 /// Questions that wait for an answer.
@@ -63,7 +62,6 @@ pub struct Daemon {
     questions: mpsc::Sender<Ask>,
     asked: mpsc::Receiver<Ask>,
     sockets: socket::Sockets,
-    webs: Webs,
     /// It ends when nobody is connected any more, or then.
     leaving: Option<Option<Instant>>,
     serving: watch::Sender<bool>,
@@ -133,7 +131,6 @@ impl Daemon {
             questions,
             asked,
             sockets,
-            webs: Webs::default(),
             leaving: None,
             serving: watch::Sender::new(true),
         };
@@ -143,15 +140,13 @@ impl Daemon {
 
     /// Has everything follow the configuration; what could not be done.
     async fn apply(&mut self) -> Vec<String> {
-        self.lowered = lower(&self.config);
+        self.lowered = lower(&self.config, &self.questions);
         self.servers.apply(&self.config);
         self.proxy.shape_tables(&self.lowered.tables);
         self.listening = self.proxy.arrange(&self.lowered.fronts, &self.lowered.pools);
         self.push();
         let mut failed: Vec<String> = self.listening.iter().filter_map(complaint).collect();
         failed.extend(self.sockets.apply(&self.config.global, &self.questions).await);
-        let webs = Web::all(&self.config);
-        failed.extend(self.webs.apply(webs, &self.questions).await);
         failed
     }
 
@@ -374,7 +369,6 @@ impl Daemon {
     fn leave(&mut self) {
         info!(event = "stopping", "SIGUSR1: no new connections; waiting for those that are open");
         self.proxy.arrange(&[], &self.lowered.pools);
-        self.webs.close();
         self.leaving = Some(self.config.global.hard_stop_after.map(|after| Instant::now() + after));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use baton_config::haproxy::model::{Format, FormatPart, LogFormat, Sample};
+use baton_config::haproxy::model::{Format, FormatPart, LogFormat, Mode, Sample};
 
 use super::calendar::Moment;
 use super::syslog::Target;
@@ -75,6 +75,25 @@ pub struct Facts<'a> {
     pub redispatched: bool,
     /// Who waited before it: for the server, in the pool.
     pub queued: [u64; 2],
+    /// In mode http: the request that the line is about.
+    pub request: Option<Request<'a>>,
+}
+
+/// What a line may tell of a request. Times are milliseconds; `None`: it did not get that far.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// When its first byte came.
+    pub began: SystemTime,
+    /// Method, target and version; `None`: they could not be read.
+    pub head: Option<(&'a str, &'a str, &'a str)>,
+    /// Status of the answer.
+    pub status: u16,
+    /// Between the answer before it and its first byte.
+    pub idle: u64,
+    /// For its head to come.
+    pub received: Option<u64>,
+    /// For the server's answer to begin.
+    pub answered: Option<u64>,
 }
 
 impl Lines {
@@ -100,14 +119,27 @@ impl Lines {
 
 /// The parts of the format that is meant.
 #[must_use]
-pub fn format(asked: &LogFormat) -> Format {
-    match asked {
-        LogFormat::Custom(format) => format.clone(),
-        LogFormat::Short => known("Connect from %ci:%cp to %fi:%fp (%f/TCP)"),
-        LogFormat::Tcp | LogFormat::Http(_) => {
+pub fn format(asked: &LogFormat, mode: Mode) -> Format {
+    match (asked, mode) {
+        (LogFormat::Custom(format), _) => format.clone(),
+        (LogFormat::Short, Mode::Tcp) => known("Connect from %ci:%cp to %fi:%fp (%f/TCP)"),
+        (LogFormat::Short, Mode::Http) => known("Connect from %ci:%cp to %fi:%fp (%f/HTTP)"),
+        (LogFormat::Http(_), Mode::Http) => {
+            let times = "%TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq ";
+            let mut format = known(&format!("%ci:%cp [%tr] %ft %b/%s {times}"));
+            format.parts.push(FormatPart::Variable { name: "r".to_owned(), quoted: true, hex: false });
+            format
+        }
+        (LogFormat::Tcp | LogFormat::Http(_), _) => {
             known("%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq")
         }
     }
+}
+
+/// Whether lines may have a sample.
+#[must_use]
+pub fn has_sample(sample: &Sample) -> bool {
+    matches!(sample, Sample::Src | Sample::SrcPort | Sample::Dst | Sample::DstPort | Sample::Text(_))
 }
 
 fn known(text: &str) -> Format {
@@ -131,7 +163,56 @@ pub const VARIABLES: &[&str] = &[
     "Tt", "Tu", "Td", "B", "U", "tsc", "ac", "fc", "bc", "sc", "rc", "sq", "bq", "pid", "H", "Ts", "lc", "rt",
 ];
 
+/// Variables that lines of requests may have beside these.
+pub const OF_REQUESTS: &[&str] =
+    &["tr", "TR", "Tr", "Ta", "Ti", "Tq", "ST", "r", "HM", "HP", "HPO", "HQ", "HU", "HV", "CC", "CS", "hr", "hs"];
+
+/// What is particular to a line about a request. `false`: nothing is.
+fn of_request(name: &str, request: &Request<'_>, facts: &Facts<'_>, line: &mut String) -> bool {
+    let plus = if facts.early { "+" } else { "" };
+    let time = |line: &mut String, value: Option<u64>| match value {
+        Some(value) => _ = write!(line, "{value}"),
+        None => line.push_str("-1"),
+    };
+    let (method, target, version) = request.head.unwrap_or(("<BADREQ>", "<BADREQ>", "<BADREQ>"));
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    match name {
+        "tr" => Moment::local(request.began).session(line),
+        "TR" => time(line, request.received),
+        "Tr" => time(line, request.answered),
+        "Ti" => _ = write!(line, "{}", request.idle),
+        "Tq" => time(line, request.received.map(|received| request.idle + received)),
+        "Ta" => _ = write!(line, "{plus}{}", facts.total),
+        "Tt" => _ = write!(line, "{plus}{}", request.idle + facts.total),
+        "Td" => {
+            let before = [request.received, facts.waited, facts.connecting, request.answered];
+            let whole: Option<u64> = before.into_iter().sum();
+            time(line, whole.map(|before| facts.total.saturating_sub(before)));
+        }
+        "ST" => _ = write!(line, "{}", request.status),
+        "r" if request.head.is_none() => line.push_str("<BADREQ>"),
+        "r" => _ = write!(line, "{method} {target} {version}"),
+        "HM" => line.push_str(method),
+        "HU" => line.push_str(target),
+        "HP" | "HPO" => line.push_str(path),
+        "HQ" => line.push_str(query),
+        "HV" => line.push_str(version),
+        "CC" | "CS" => line.push('-'),
+        // There are no captures.
+        "hr" | "hs" => {}
+        "tsc" => {
+            line.extend(facts.state.map(char::from));
+            line.push_str("--");
+        }
+        _ => return false,
+    }
+    true
+}
+
 fn variable(name: &str, facts: &Facts<'_>, line: &mut String) {
+    if facts.request.is_some_and(|request| of_request(name, &request, facts, line)) {
+        return;
+    }
     let address = |line: &mut String, address: Option<SocketAddr>| match address {
         Some(address) => _ = write!(line, "{}", address.ip().to_canonical()),
         None => line.push('-'),

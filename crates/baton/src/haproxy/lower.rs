@@ -14,9 +14,12 @@ use baton_core::health::Pace;
 use baton_core::pool::{self, Algorithm, Dealings, Front, Guard, Logging, Pool, ProxyHeader, Switch};
 use baton_core::settings::BalancerKind;
 use baton_core::stick::Shape;
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::lines::{self, Lines};
+use super::requests::Requests;
+use super::socket::Ask;
 use super::{host_name, syslog};
 use crate::proxy::Fronted;
 
@@ -26,7 +29,7 @@ pub const WEIGHT: u16 = 16;
 /// What the data path is asked to do.
 #[derive(Clone, Debug, Default)]
 pub struct Lowered {
-    /// Fronts of mode tcp.
+    /// All fronts.
     pub fronts: Vec<Fronted>,
     /// All pools.
     pub pools: Vec<Pool>,
@@ -38,11 +41,17 @@ pub struct Lowered {
 
 /// Makes it. What cannot be expressed has been refused before ([`super::refuse`]).
 #[must_use]
-pub fn lower(config: &Config) -> Lowered {
+pub fn lower(config: &Config, questions: &mpsc::Sender<Ask>) -> Lowered {
     let mut hosts = Hosts::default();
-    let tcp = config.frontends.iter().filter(|f| f.mode == Mode::Tcp);
+    let backs: Arc<[Backend]> = config.backends.as_slice().into();
+    let requests = |front: &Frontend| {
+        let (front, backs, questions) = (front.clone(), backs.clone(), questions.clone());
+        (front.mode == Mode::Http).then(|| Arc::new(Requests { front, backs, questions }))
+    };
+    let fronted =
+        |f: &Frontend| Fronted { front: front(config, f), lines: lines(config, f, &mut hosts), requests: requests(f) };
     Lowered {
-        fronts: tcp.map(|f| Fronted { front: front(config, f), lines: lines(config, f, &mut hosts) }).collect(),
+        fronts: config.frontends.iter().map(fronted).collect(),
         pools: config.backends.iter().map(|back| pool(config, back)).collect(),
         tables: config.backends.iter().filter_map(table).collect(),
         logs: config.backends.iter().map(|b| (b.name.clone(), targets(config, &b.logs, &mut hosts))).collect(),
@@ -86,7 +95,7 @@ fn targets(config: &Config, logs: &[LogTarget], hosts: &mut Hosts) -> Vec<syslog
 }
 
 fn lines(config: &Config, front: &Frontend, hosts: &mut Hosts) -> Option<Arc<Lines>> {
-    let format = lines::format(&front.log_format);
+    let format = lines::format(&front.log_format, front.mode);
     if front.logs.is_empty() || format.parts.is_empty() {
         return None;
     }
@@ -115,13 +124,14 @@ fn front(config: &Config, from: &Frontend) -> Front {
     let late = from.session_rules.iter().chain(&from.content_rules);
     let late = late.chain(backend.into_iter().filter(|_| from.switches.is_empty()).flat_map(|b| &b.content_rules));
     let guards = from.connection_rules.iter().map(|rule| (rule, true)).chain(late.map(|rule| (rule, false)));
-    let switches = from.switches.iter().map(|s| Switch {
+    // Those of mode http look at requests.
+    let switches = from.switches.iter().filter(|_| from.mode == Mode::Tcp).map(|s| Switch {
         when: s.condition.as_ref().and_then(condition).unwrap_or_default(),
         pool: s.backend.clone(),
     });
     Front {
         name: from.name.clone(),
-        kind: BalancerKind::Tcp,
+        kind: if from.mode == Mode::Http { BalancerKind::Http } else { BalancerKind::Tcp },
         listen: listen.collect(),
         pool: from.default_backend.clone(),
         switches: switches.collect(),

@@ -11,6 +11,7 @@ pub mod notes;
 pub mod probe;
 pub mod rates;
 pub mod refuse;
+pub mod requests;
 pub mod servers;
 pub mod show;
 pub mod socket;

@@ -37,6 +37,9 @@ const MOOT: &[(&str, &str)] = &[
     ("bind transparent", "addresses that this host does not have need no word; traffic for others is not taken"),
     ("stats show-legends", "the page has none"),
     ("stats show-modules", "the page has none"),
+    ("http-reuse", "connections to servers are shared by what follows a client's first request, as `safe` has it"),
+    ("max-keep-alive-queue", "each request goes where `balance` says"),
+    ("max-session-srv-conns", "connections to servers are shared among clients"),
     ("server resolvers", "names are looked up by the system's resolver, every 10 s"),
 ];
 

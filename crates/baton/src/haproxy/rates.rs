@@ -21,6 +21,7 @@ pub struct Rates {
     fronts: BTreeMap<String, Rate>,
     pools: BTreeMap<String, Rate>,
     servers: BTreeMap<BackendId, Rate>,
+    requests: BTreeMap<String, Rate>,
 }
 
 impl Rates {
@@ -28,6 +29,7 @@ impl Rates {
     pub fn tick(&mut self, view: &View) {
         let fronts = view.fronts.iter().map(|f| (f.name.clone(), f.sessions[0]));
         turn(&mut self.fronts, fronts.collect());
+        turn(&mut self.requests, view.fronts.iter().map(|f| (f.name.clone(), f.requests)).collect());
         turn(&mut self.pools, view.pools.iter().map(|p| (p.name.clone(), p.sessions[0])).collect());
         turn(&mut self.servers, view.backends.iter().map(|b| (b.id.clone(), b.counts.connections)).collect());
     }
@@ -36,6 +38,12 @@ impl Rates {
     #[must_use]
     pub fn front(&self, name: &str) -> Rate {
         self.fronts.get(name).copied().unwrap_or_default()
+    }
+
+    /// Of a front's requests.
+    #[must_use]
+    pub fn requests(&self, name: &str) -> Rate {
+        self.requests.get(name).copied().unwrap_or_default()
     }
 
     /// Of a pool.
@@ -60,6 +68,7 @@ impl Rates {
     /// Forgets what was the most.
     pub fn forget(&mut self) {
         let all = self.fronts.values_mut().chain(self.pools.values_mut()).chain(self.servers.values_mut());
+        let all = all.chain(self.requests.values_mut());
         all.for_each(|rate| rate.most = rate.now);
     }
 }

@@ -9,7 +9,7 @@ use baton_config::haproxy::{Class, Config, Finding};
 use baton_config::{Message, Place, Severity};
 
 use super::lines::{self, VARIABLES};
-use super::lower;
+use super::{lower, requests};
 
 /// Something that is asked for and not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,13 +61,21 @@ pub fn unserved(config: &Config) -> Vec<Unserved> {
         if let Some(table) = front.stick_table.as_ref().filter(|_| alone) {
             list.put(table.at, "stick-table", "it is not served in a frontend, where nothing is looked up in it");
         }
-        list.rules(front.connection_rules.iter().chain(&front.session_rules).chain(&front.content_rules));
+        list.rules(&front.connection_rules);
+        if front.mode == Mode::Http {
+            continue;
+        }
+        list.rules(front.session_rules.iter().chain(&front.content_rules));
         for switch in &front.switches {
             list.condition(switch.at, "use_backend", switch.condition.as_ref());
         }
     }
     for back in &config.backends {
         list.back(back);
+        back.servers.iter().for_each(|server| list.server(back, server));
+        if back.mode == Mode::Http {
+            continue;
+        }
         let chosen = |name: &str| name == back.name;
         let switched = config.frontends.iter().filter(|front| !front.switches.is_empty()).any(|front| {
             front.switches.iter().any(|s| chosen(&s.backend)) || front.default_backend.as_deref().is_some_and(chosen)
@@ -77,7 +85,6 @@ pub fn unserved(config: &Config) -> Vec<Unserved> {
             list.put(rule.at, "tcp-request content", why);
         }
         list.rules(&back.content_rules);
-        back.servers.iter().for_each(|server| list.server(back, server));
     }
     list.0
 }
@@ -130,9 +137,9 @@ impl List {
         self.when(front.rate_limit.is_some(), at, &name, "`rate-limit sessions` is not served");
         self.when(front.nolinger, at, &name, "`option nolinger` is not served");
         if front.mode == Mode::Tcp {
-            self.format(at, &lines::format(&front.log_format));
+            self.format(at, &lines::format(&front.log_format, front.mode));
         } else {
-            super::web::unserved(front, &mut |words, why| self.put(at, words, why));
+            requests::unserved(front, &mut |at, words, why| self.put(at, words, why));
         }
     }
 
@@ -173,12 +180,10 @@ impl List {
                     let known = VARIABLES.contains(&name.as_str()) && !hex;
                     self.when(!known, at, &format!("log-format %{name}"), "lines of sessions do not have it");
                 }
-                FormatPart::Sample(Sample::Src | Sample::SrcPort | Sample::Dst | Sample::DstPort | Sample::Text(_)) => {
+                FormatPart::Sample(sample) if !lines::has_sample(sample) => {
+                    self.put(at, "log-format", "lines of sessions may have src and dst samples only");
                 }
-                FormatPart::Sample(_) => {
-                    self.put(at, "log-format", "lines of sessions may have src and dst samples only")
-                }
-                FormatPart::Text(_) => {}
+                _ => {}
             }
         }
     }
@@ -196,7 +201,7 @@ impl List {
         self.when(!back.response_rules.is_empty(), at, &name, "`tcp-response` is not served");
         self.when(back.nolinger, at, &name, "`option nolinger` is not served");
         if back.mode == Mode::Http {
-            super::web::unserved_back(back, &mut |words, why| self.put(at, words, why));
+            requests::unserved_back(back, &mut |at, words, why| self.put(at, words, why));
         }
     }
 

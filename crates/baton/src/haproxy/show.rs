@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use baton_config::haproxy::model::StatsPage;
+
 use super::daemon::Daemon;
 use super::stats::{Kind, Row};
 
@@ -71,22 +73,28 @@ impl Daemon {
         text
     }
 
-    /// The rows that the page of a frontend may show: `stats scope`.
+    /// What a frontend or backend says about its page.
+    fn stats_of(&self, section: &str) -> Option<&StatsPage> {
+        let front = self.config.frontends.iter().find(|front| front.name == section);
+        let back = self.config.backends.iter().find(|back| back.name == section);
+        front.and_then(|front| front.stats.as_ref()).or_else(|| back?.stats.as_ref())
+    }
+
+    /// The rows that the page of a section may show: `stats scope`.
     #[must_use]
-    pub fn rows_of(&self, front: &str) -> Vec<Row> {
-        let stats = self.config.frontends.iter().find(|f| f.name == front).and_then(|f| f.stats.as_ref());
-        let scope = stats.map_or(&[][..], |stats| &stats.scope);
+    pub fn rows_of(&self, section: &str) -> Vec<Row> {
+        let scope = self.stats_of(section).map_or(&[][..], |stats| &stats.scope);
         let mut rows = self.rows();
         rows.retain(|row| {
             let name = row.get("pxname");
-            scope.is_empty() || scope.iter().any(|shown| shown == name || shown == "." && name == front)
+            scope.is_empty() || scope.iter().any(|shown| shown == name || shown == "." && name == section)
         });
         rows
     }
 
-    /// The page of a frontend, for people.
+    /// The page of a section, for people.
     #[must_use]
-    pub fn page(&self, front: &str) -> String {
+    pub fn page(&self, section: &str) -> String {
         let columns = [
             "svname",
             "status",
@@ -104,9 +112,9 @@ impl Daemon {
             "lastchg",
             "downtime",
         ];
-        let mut text = self.head(front);
+        let mut text = self.head(section);
         let mut last = String::new();
-        for row in self.rows_of(front) {
+        for row in self.rows_of(section) {
             let name = row.get("pxname").to_owned();
             if name != last {
                 if !last.is_empty() {
@@ -130,14 +138,10 @@ impl Daemon {
 }
 
 impl Daemon {
-    /// What stands above the tables, as the frontend has it.
-    fn head(&self, front: &str) -> String {
+    /// What stands above the tables, as the section has it.
+    fn head(&self, section: &str) -> String {
         let mut text = String::from("<!DOCTYPE html>\n<html><head><title>Statistics Report for HAProxy</title>");
-        let stats = self.config.frontends.iter().find(|f| f.name == front).and_then(|f| f.stats.clone());
-        let stats = stats.unwrap_or_default();
-        if let Some(refresh) = stats.refresh {
-            let _ = write!(text, "<meta http-equiv=\"refresh\" content=\"{}\">", refresh.as_secs().max(1));
-        }
+        let stats = self.stats_of(section).cloned().unwrap_or_default();
         let version = if stats.hide_version { String::new() } else { format!(" {}", crate::VERSION) };
         let node = stats.show_node.map(|node| {
             let known = self.config.global.node.clone().unwrap_or_else(super::host_name);

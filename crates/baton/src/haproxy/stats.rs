@@ -65,6 +65,13 @@ impl Row {
         self
     }
 
+    fn answers(&mut self, mode: Mode, answers: [u64; 6]) {
+        if mode == Mode::Http {
+            let names = ["hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other"];
+            names.into_iter().zip(answers).for_each(|(name, count)| _ = self.put(name, count));
+        }
+    }
+
     /// A value; empty where there is none.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {
@@ -133,7 +140,9 @@ impl Daemon {
         row.put("stot", sessions).put("bin", its.bytes[0]).put("bout", its.bytes[1]);
         row.put("dreq", its.denied[1]).put("ereq", its.errors).put("status", "OPEN");
         row.put("rate", rate.now).put("rate_lim", 0).put("rate_max", rate.most);
-        row.put("req_rate", 0).put("req_rate_max", 0).put("req_tot", 0);
+        let asked = self.rates.requests(&front.name);
+        row.put("req_rate", asked.now).put("req_rate_max", asked.most).put("req_tot", its.requests);
+        row.answers(front.mode, its.answers);
         row.put("conn_rate", rate.now).put("conn_rate_max", rate.most).put("conn_tot", sessions);
         row.put("dcon", its.denied[0]).put("dses", 0);
         row
@@ -168,6 +177,10 @@ impl Daemon {
         }
         row.put("connect", counts.connections).put("reuse", 0).put("srv_icur", 0);
         row.put("idle_conn_cur", 0).put("safe_conn_cur", 0).put("used_conn_cur", counts.served).put("need_conn_est", 0);
+        row.answers(back.mode, counts.answers);
+        if back.mode == Mode::Http {
+            row.put("req_tot", counts.answers.iter().sum::<u64>());
+        }
         if let Some(address) = server.address {
             row.put("addr", address);
         }
@@ -206,6 +219,10 @@ impl Daemon {
         took(&mut row, &its.took);
         row.put("algo", algorithm(&back.balance)).put("connect", sum(|m| m.counts.connections)).put("reuse", 0);
         row.put("uweight", weight);
+        row.answers(back.mode, its.answers);
+        if back.mode == Mode::Http {
+            row.put("req_tot", sessions);
+        }
         let down = servers().filter(|s| !s.up()).count();
         row.put("agg_server_status", down).put("agg_server_check_status", down).put("agg_check_status", 0);
         row
@@ -268,10 +285,10 @@ fn checks(row: &mut Row, server: &Server) {
 
 /// How long sessions took.
 fn took(row: &mut Row, took: &Took) {
-    let [queue, connect, whole] = took.mean;
-    row.put("qtime", queue).put("ctime", connect).put("rtime", 0).put("ttime", whole);
-    let [queue, connect, whole] = took.most;
-    row.put("qtime_max", queue).put("ctime_max", connect).put("rtime_max", 0).put("ttime_max", whole);
+    let [queue, connect, answer, whole] = took.mean;
+    row.put("qtime", queue).put("ctime", connect).put("rtime", answer).put("ttime", whole);
+    let [queue, connect, answer, whole] = took.most;
+    row.put("qtime_max", queue).put("ctime_max", connect).put("rtime_max", answer).put("ttime_max", whole);
 }
 
 /// Seconds since the last session; −1: there was none.

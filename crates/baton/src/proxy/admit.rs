@@ -12,7 +12,7 @@ use super::conn::{Conn, Context, Origin, Phase, Verdict, fault, open};
 use super::face::{Face, Way};
 use super::flow::{Flow, Side};
 use super::listen;
-use super::route::{Choice, Turn, Waiter};
+use super::route::{Bell, Choice, Turn, Waiter};
 use super::session::{Session, WELL};
 use super::target::{Fault, Target};
 use super::timers::Tick;
@@ -133,7 +133,7 @@ impl Conn {
             }
             Turn::Wait(target) => {
                 let alone = usize::from(target.is_none());
-                let waiter = Waiter { mailbox: with.mailbox.clone(), key: self.key, target };
+                let waiter = Waiter { bell: Bell::Session(with.mailbox.clone(), self.key), target };
                 let before = route.queue(waiter) as u64;
                 if self.phase != Phase::Queued {
                     session.queued[alone] = before + 1;
@@ -145,7 +145,7 @@ impl Conn {
         }
         // Room may have been made between the question and the queue.
         if let Turn::Now(choice) = route.take(source, &self.tried, session.wish.as_deref()) {
-            if !route.unqueue(with.mailbox, self.key) {
+            if !route.unqueue(&Bell::Session(with.mailbox.clone(), self.key)) {
                 // It was told of other room meanwhile: that is for somebody else.
                 route.wake(|_| true, 1);
             }

@@ -20,7 +20,7 @@ use super::face::Face;
 use super::flow::{Flow, Lent, Moved, Side};
 use super::limits::Share;
 use super::listen;
-use super::route::Route;
+use super::route::{Bell, Route};
 use super::session::Session;
 use super::slots::Key;
 use super::target::{Fault, Reports, Target};
@@ -321,7 +321,7 @@ impl Conn {
         if let Some(session) = &mut self.session {
             if self.phase == Phase::Queued
                 && let Some(route) = &session.route
-                && !route.unqueue(with.mailbox, self.key)
+                && !route.unqueue(&Bell::Session(with.mailbox.clone(), self.key))
             {
                 // The room that it was told of is somebody else's now.
                 route.wake(|_| true, 1);

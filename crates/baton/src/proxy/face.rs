@@ -3,13 +3,16 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use baton_core::pool::{Condition, Front, Known};
+use tokio::sync::Notify;
 
 use super::route::Route;
+use super::target::Answers;
 use crate::haproxy::lines::Lines;
+use crate::haproxy::requests::Requests;
 
 /// What sessions of a front follow from when they come. Replaced as a whole, never changed.
 pub(super) struct Plan {
@@ -20,6 +23,9 @@ pub(super) struct Plan {
     pub(super) otherwise: Option<Arc<Route>>,
     /// Where its log lines go.
     pub(super) lines: Option<Arc<Lines>>,
+    /// In mode http: what becomes of requests, and the pools that they may go to.
+    pub(super) requests: Option<Arc<Requests>>,
+    pub(super) pools: Vec<Arc<Route>>,
 }
 
 /// A front.
@@ -36,6 +42,12 @@ pub(super) struct Face {
     pub(super) request_errors: AtomicU64,
     pub(super) from_clients: AtomicU64,
     pub(super) to_clients: AtomicU64,
+    /// In mode http.
+    pub(super) requests: AtomicU64,
+    pub(super) answers: Answers,
+    /// It is no longer configured: idle clients of mode http are sent away.
+    pub(super) closed: AtomicBool,
+    pub(super) closing: Notify,
 }
 
 impl fmt::Debug for Face {
@@ -68,6 +80,10 @@ impl Face {
             request_errors: AtomicU64::new(0),
             from_clients: AtomicU64::new(0),
             to_clients: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            answers: Answers::default(),
+            closed: AtomicBool::new(false),
+            closing: Notify::new(),
         }
     }
 
@@ -75,6 +91,17 @@ impl Face {
     pub(super) fn has_room(&self) -> bool {
         let most = u64::from(self.plan.load().settings.connections_max);
         most == 0 || self.open.load(Relaxed) < most
+    }
+
+    /// No server gets any of its requests.
+    pub(super) fn is_alone(&self) -> bool {
+        self.plan.load().requests.as_ref().is_some_and(|requests| requests.is_alone())
+    }
+
+    /// It is no longer configured.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Relaxed);
+        self.closing.notify_waiters();
     }
 
     pub(super) fn enter(&self) {

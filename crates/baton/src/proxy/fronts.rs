@@ -13,6 +13,7 @@ use super::listen::Place;
 use super::route::Route;
 use super::view::{FrontView, Listening};
 use crate::haproxy::lines::Lines;
+use crate::haproxy::requests::Requests;
 
 /// A front, and where its log lines go.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Fronted {
     pub front: Front,
     /// Its log.
     pub lines: Option<Arc<Lines>>,
+    /// In mode http: what becomes of requests.
+    pub requests: Option<Arc<Requests>>,
 }
 
 impl From<&pool::Listen> for Place {
@@ -47,6 +50,7 @@ impl Proxy {
             };
             self.faces.push((name.clone(), face));
         }
+        before.iter().for_each(|(_, face)| face.close());
         let wanted: Vec<(Place, BalancerKind)> =
             fronts.iter().flat_map(|f| f.front.listen.iter().map(move |l| (Place::from(l), f.front.kind))).collect();
         self.close_unwanted(&wanted);
@@ -70,6 +74,8 @@ impl Proxy {
             switches: front.switches.iter().filter_map(|s| Some((s.when.clone(), route(&s.pool)?))).collect(),
             otherwise: front.pool.as_deref().and_then(route),
             lines: fronted.lines.clone(),
+            pools: fronted.requests.iter().flat_map(|_| self.groups.iter().map(|g| g.route.clone())).collect(),
+            requests: fronted.requests.clone(),
             settings: front.clone(),
         }
     }
@@ -88,6 +94,8 @@ impl Proxy {
             denied: [face.denied_connections.load(Relaxed), face.denied_sessions.load(Relaxed)],
             errors: face.request_errors.load(Relaxed),
             bytes: [face.from_clients.load(Relaxed), face.to_clients.load(Relaxed)],
+            requests: face.requests.load(Relaxed),
+            answers: face.answers.now(),
         };
         self.faces.iter().map(view).collect()
     }

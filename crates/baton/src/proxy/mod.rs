@@ -47,7 +47,7 @@ use http::Http;
 use limits::Limits;
 use listen::Place;
 use pools::Group;
-use route::{Route, StuckTable};
+use route::StuckTable;
 use target::{PASSIVE_MAX, Reports, Target};
 use worker::{Command, Mailbox, Worker};
 
@@ -179,17 +179,15 @@ impl Proxy {
             if !open.entry.is(&entry) {
                 (open.balancer, open.entry) = (balancer.clone(), entry.clone());
                 self.tell(|| Command::Retarget { number, entry: entry.clone() });
-                if let Entry::Straight(route) = entry {
-                    self.tell_http(http::Command::Retarget { number, route });
-                }
+                self.tell_http(http::Command::Retarget { number, entry });
             }
             return Listening { balancer, address: bound, error: None };
         }
         self.numbers += 1;
         let number = self.numbers;
-        let bound = match (kind, &entry) {
-            (BalancerKind::Http, Entry::Straight(route)) => self.listen_http(number, address, route.clone()),
-            _ => self.listen_tcp(number, place, &entry),
+        let bound = match kind {
+            BalancerKind::Http => self.listen_http(number, place, &entry),
+            BalancerKind::Tcp => self.listen_tcp(number, place, &entry),
         };
         match bound {
             Ok(bound) => {
@@ -210,7 +208,7 @@ impl Proxy {
         Ok(bound)
     }
 
-    fn listen_http(&mut self, number: u32, address: SocketAddr, route: Arc<Route>) -> io::Result<SocketAddr> {
+    fn listen_http(&mut self, number: u32, place: &Place, entry: &Entry) -> io::Result<SocketAddr> {
         let http = match &mut self.http {
             Some(http) => http,
             None => {
@@ -218,9 +216,9 @@ impl Proxy {
                 self.http.insert(Http::start(limits, reports, self.mailboxes.len())?)
             }
         };
-        let fd = listen::open(address, 1)?.pop().ok_or(io::ErrorKind::Other)?;
-        let bound = listen::local(&fd).unwrap_or(address);
-        http.tell(http::Command::Listen { number, fd, route });
+        let fd = listen::open(place.clone(), 1)?.pop().ok_or(io::ErrorKind::Other)?;
+        let bound = listen::local(&fd).unwrap_or(place.address);
+        http.tell(http::Command::Listen { number, fd, address: bound, entry: entry.clone() });
         Ok(bound)
     }
 
@@ -415,7 +413,7 @@ mod tests {
             log: Logging::default(),
         };
         let mut proxy = Proxy::start(1).unwrap();
-        let address = proxy.arrange(&[Fronted { front, lines: None }], &[pool])[0].address;
+        let address = proxy.arrange(&[Fronted { front, lines: None, requests: None }], &[pool])[0].address;
         // One is served, one waits for the only place.
         let open: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
         let counts = |proxy: &Proxy| {

@@ -227,11 +227,18 @@ impl Group {
             connections_min: m.settings.connections_min.into(),
             queue_max: m.settings.queue_max.into(),
             proxy_header: m.settings.proxy_header,
+            up: m.up && m.address.is_some(),
             source: m.settings.source.clone().map(Arc::new),
             strange: m.settings.strange,
         };
         let candidates: Vec<Candidate> = self.members.iter().map(candidate).collect();
         let choices = self.members.iter().map(choice).collect();
+        let count = |backup: bool| candidates.iter().filter(|c| c.up && c.weight > 0 && c.backup == backup).count();
+        let usable = match (count(false), count(true)) {
+            (0, backups) if !self.settings.all_backups => backups.min(1),
+            (0, backups) => backups,
+            (active, _) => active,
+        };
         let table = Table::new(self.settings.balance, &candidates, self.settings.all_backups);
         let dealings = self.settings.dealings.clone().map(Arc::new);
         let at = |name: &str| self.members.iter().position(|m| m.settings.name == name);
@@ -244,6 +251,7 @@ impl Group {
             full: self.settings.full,
             picks: picks.collect(),
             sticking: rules.zip(self.stuck.clone()),
+            usable,
         };
         self.route.snapshot.store(Arc::new(snapshot));
         self.route.wake_all();
@@ -257,6 +265,7 @@ impl Group {
             queued: [route.waiting_any.load(Relaxed), route.waiting_max.load(Relaxed)],
             refused: route.refused.load(Relaxed),
             took: route.times.took(),
+            answers: route.answers.now(),
         }
     }
 }

@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use baton_core::settings::BalancerKind;
 use tracing::error;
 
-use super::conn::Entry;
 use super::http::{self, Http};
 use super::worker::Command;
 use super::{Proxy, hire, listen};
@@ -64,9 +63,9 @@ impl Proxy {
     fn revive_http(&mut self) -> io::Result<()> {
         let http = Http::start(self.limits.clone(), self.reports.clone(), self.mailboxes.len())?;
         for open in self.listeners(BalancerKind::Http) {
-            let Entry::Straight(route) = open.entry.clone() else { continue };
             let fd = listen::join(&open.bound)?;
-            http.tell(http::Command::Listen { number: open.number, fd, route });
+            let (number, address, entry) = (open.number, open.bound.address, open.entry.clone());
+            http.tell(http::Command::Listen { number, fd, address, entry });
         }
         self.http = Some(http);
         Ok(())

@@ -11,9 +11,10 @@ use baton_core::pool::{Condition, Dealings, Known, ProxyHeader, Source, Stick, c
 use baton_core::settings::Url;
 use baton_core::stick::Table as Stuck;
 use baton_net::clock;
+use tokio::sync::Notify;
 
 use super::slots::Key;
-use super::target::{Target, Times};
+use super::target::{Answers, Target, Times};
 use super::worker::{Command, Mailbox};
 
 /// A backend within a snapshot.
@@ -32,6 +33,8 @@ pub(super) struct Choice {
     pub(super) queue_max: u64,
     /// What each connection opens with.
     pub(super) proxy_header: Option<ProxyHeader>,
+    /// It may get traffic.
+    pub(super) up: bool,
     /// Where connections to it come from.
     pub(super) source: Option<Arc<Source>>,
     /// Clients are not kept at it.
@@ -62,12 +65,39 @@ pub(super) struct Snapshot {
     pub(super) picks: Vec<(Condition, usize)>,
     /// How clients are kept at their servers, and where that is remembered.
     pub(super) sticking: Option<(Vec<Stick>, StuckTable)>,
+    /// Servers that may get traffic: without backups while there are others, as haproxy counts.
+    pub(super) usable: usize,
 }
 
-/// A connection that waits for room.
+/// How who waits is told.
+#[derive(Clone)]
+pub(super) enum Bell {
+    /// A session of a worker.
+    Session(Arc<Mailbox>, Key),
+    /// A request.
+    Request(Arc<Notify>),
+}
+
+impl Bell {
+    fn is(&self, other: &Bell) -> bool {
+        match (self, other) {
+            (Bell::Session(a, x), Bell::Session(b, y)) => x == y && Arc::ptr_eq(a, b),
+            (Bell::Request(a), Bell::Request(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
+    fn ring(&self) {
+        match self {
+            Bell::Session(mailbox, key) => mailbox.post(Command::Turn(*key)),
+            Bell::Request(notify) => notify.notify_one(),
+        }
+    }
+}
+
+/// A connection or request that waits for room.
 pub(super) struct Waiter {
-    pub(super) mailbox: Arc<Mailbox>,
-    pub(super) key: Key,
+    pub(super) bell: Bell,
     /// The one server that it waits for; `None`: any.
     pub(super) target: Option<Arc<Target>>,
 }
@@ -106,6 +136,8 @@ pub(super) struct Route {
     pub(super) open_max: AtomicU64,
     /// How long its sessions took.
     pub(super) times: Times,
+    /// In mode http.
+    pub(super) answers: Answers,
 }
 
 impl std::fmt::Debug for Route {
@@ -130,6 +162,7 @@ impl Route {
             open: AtomicU64::new(0),
             open_max: AtomicU64::new(0),
             times: Times::default(),
+            answers: Answers::default(),
         }
     }
 
@@ -274,10 +307,9 @@ impl Route {
     }
 
     /// A connection does not wait any more. `false`: it had been told that there may be room.
-    pub(super) fn unqueue(&self, mailbox: &Arc<Mailbox>, key: Key) -> bool {
+    pub(super) fn unqueue(&self, bell: &Bell) -> bool {
         let mut waiters = self.waiters.lock().expect("nobody panics while holding it");
-        let its = |w: &Waiter| w.key == key && Arc::ptr_eq(&w.mailbox, mailbox);
-        let gone = waiters.iter().position(its).and_then(|at| waiters.remove(at));
+        let gone = waiters.iter().position(|w| w.bell.is(bell)).and_then(|at| waiters.remove(at));
         gone.iter().for_each(|waiter| self.leaves(waiter));
         self.waiting.store(waiters.len(), SeqCst);
         gone.is_some()
@@ -290,7 +322,7 @@ impl Route {
             let Some(at) = waiters.iter().position(&whom) else { break };
             if let Some(waiter) = waiters.remove(at) {
                 self.leaves(&waiter);
-                waiter.mailbox.post(Command::Turn(waiter.key));
+                waiter.bell.ring();
             }
         }
         self.waiting.store(waiters.len(), SeqCst);
@@ -300,7 +332,7 @@ impl Route {
     pub(super) fn desert(&self, mailbox: &Arc<Mailbox>) {
         let mut waiters = self.waiters.lock().expect("nobody panics while holding it");
         waiters.retain(|waiter| {
-            let stays = !Arc::ptr_eq(&waiter.mailbox, mailbox);
+            let stays = !matches!(&waiter.bell, Bell::Session(its, _) if Arc::ptr_eq(its, mailbox));
             if !stays {
                 self.leaves(waiter);
             }

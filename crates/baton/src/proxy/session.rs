@@ -203,7 +203,7 @@ impl Session {
         if let (Some(served), Some(connected), Some(choice), Some(route)) =
             (self.served, self.connected, &self.choice, &self.route)
         {
-            let took = [served - self.began, connected - served, with.now.saturating_sub(self.began)];
+            let took = [served - self.began, connected - served, 0, with.now.saturating_sub(self.began)];
             route.times.add(took);
             choice.target.rare.times.add(took);
         }
@@ -262,6 +262,7 @@ impl Session {
             retries: self.attempts,
             redispatched: self.redispatched,
             queued: self.queued,
+            request: None,
         }
     }
 }

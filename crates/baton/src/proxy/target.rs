@@ -116,27 +116,29 @@ pub struct Counts {
     pub waiting: [u64; 2],
     /// How long its sessions took.
     pub took: Took,
+    /// Answers in mode http, by the hundreds of their status from 1 to 5, and others.
+    pub answers: [u64; 6],
 }
 
-/// How long sessions took, in milliseconds: in the queue, to connect, in all.
+/// How long sessions took, in milliseconds: in the queue, to connect, for an answer to begin (in mode http), in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Took {
     /// The last ones on average.
-    pub mean: [u64; 3],
+    pub mean: [u64; 4],
     /// At most.
-    pub most: [u64; 3],
+    pub most: [u64; 4],
 }
 
 /// The same while it is counted. Two that end in the same moment may count as one: it is a mean.
 #[derive(Debug, Default)]
 pub(super) struct Times {
     events: AtomicU64,
-    sums: [AtomicU64; 3],
-    most: [AtomicU64; 3],
+    sums: [AtomicU64; 4],
+    most: [AtomicU64; 4],
 }
 
 impl Times {
-    pub(super) fn add(&self, values: [u64; 3]) {
+    pub(super) fn add(&self, values: [u64; 4]) {
         let events = self.events.fetch_add(1, Relaxed) + 1;
         for (at, value) in values.into_iter().enumerate() {
             let sum = self.sums[at].load(Relaxed);
@@ -151,8 +153,23 @@ impl Times {
 
     pub(super) fn took(&self) -> Took {
         let events = self.events.load(Relaxed);
-        let of = |counters: &[AtomicU64; 3]| [0, 1, 2].map(|at: usize| counters[at].load(Relaxed));
+        let of = |counters: &[AtomicU64; 4]| [0, 1, 2, 3].map(|at: usize| counters[at].load(Relaxed));
         Took { mean: of(&self.sums).map(|sum| average::mean(sum, events)), most: of(&self.most) }
+    }
+}
+
+/// Answers, by the hundreds of their status from 1 to 5, and others.
+#[derive(Debug, Default)]
+pub(super) struct Answers([AtomicU64; 6]);
+
+impl Answers {
+    pub(super) fn count(&self, status: u16) {
+        let class = usize::from(status / 100);
+        self.0[if (1..=5).contains(&class) { class - 1 } else { 5 }].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn now(&self) -> [u64; 6] {
+        self.0.each_ref().map(|count| count.load(Relaxed))
     }
 }
 
@@ -187,6 +204,7 @@ pub(super) struct Rare {
     pub(super) waiting: AtomicU64,
     pub(super) waiting_max: AtomicU64,
     pub(super) times: Times,
+    pub(super) answers: Answers,
 }
 
 impl Target {
@@ -223,6 +241,7 @@ impl Target {
             last: self.rare.last.load(Relaxed),
             waiting: [self.rare.waiting.load(Relaxed), self.rare.waiting_max.load(Relaxed)],
             took: self.rare.times.took(),
+            answers: self.rare.answers.now(),
         }
     }
 

@@ -47,6 +47,8 @@ pub struct PoolView {
     pub refused: u64,
     /// How long sessions took.
     pub took: Took,
+    /// Answers in mode http, by the hundreds of their status from 1 to 5, and others.
+    pub answers: [u64; 6],
 }
 
 /// A table of who had which server.
@@ -73,6 +75,10 @@ pub struct FrontView {
     pub errors: u64,
     /// Bytes from clients, and to them.
     pub bytes: [u64; 2],
+    /// Requests in mode http.
+    pub requests: u64,
+    /// Answers in mode http, by the hundreds of their status from 1 to 5, and others.
+    pub answers: [u64; 6],
 }
 
 /// What the data path is doing now.

@@ -32,16 +32,20 @@ fn fields(line: &str) -> String {
 
 /// Runs `act` with both programs; what it returned and the log's fields must be the same.
 fn both(section: &str, sessions: usize, act: impl Fn(&Balancer) -> String) {
-    let config = format!("{BASE}{section}");
+    compare(&format!("{BASE}{section}"), sessions, act);
+}
+
+/// The same of a whole file.
+pub(crate) fn compare(config: &str, sessions: usize, act: impl Fn(&Balancer) -> String) {
     let run = |ours: bool| {
-        let balancer = Balancer::start(ours, &config)?;
+        let balancer = Balancer::start(ours, config)?;
         let said = act(&balancer);
         let lines: Vec<String> = balancer.lines(sessions).iter().take(sessions).map(|line| fields(line)).collect();
         Some((said, lines))
     };
     let ours = run(true).expect("our own program is there");
     if let Some(theirs) = run(false) {
-        assert_eq!(ours, theirs, "ours, then haproxy's, of:\n{section}");
+        assert_eq!(ours, theirs, "ours, then haproxy's, of:\n{config}");
     }
 }
 

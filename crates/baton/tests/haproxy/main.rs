@@ -3,6 +3,7 @@
 mod beside;
 mod checks;
 mod hostile;
+mod http;
 mod reload;
 mod servers;
 mod world;

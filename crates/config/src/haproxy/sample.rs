@@ -166,7 +166,7 @@ fn backend(name: &str, refer: &mut impl FnMut(To)) -> String {
 
 /// `hdr(name)`, `hdr(name,-1)`.
 fn header(text: &str) -> Result<Sample, Wrong> {
-    let (name, which) = text.split_once(',').unwrap_or((text, "1"));
+    let (name, which) = text.split_once(',').unwrap_or((text, "0"));
     match which.trim().parse() {
         Ok(which) => Ok(Sample::Header(name.to_owned(), which)),
         Err(_) => Err(Wrong::Alert(format!("`{which}` is no number of a header"))),

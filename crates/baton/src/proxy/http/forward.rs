@@ -8,15 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::super::conn::CONNECT_TIMEOUT;
 use super::super::route::{Choice, Route};
 use super::super::target::Target;
 use super::Shared;
 use super::headers;
-use super::pool::{Counted, NoConnection};
+use super::pool::{Counted, Line, NoConnection};
 
 /// Backends tried for one request.
 const ATTEMPTS: usize = 4;
@@ -87,17 +87,17 @@ pub(super) async fn forward(request: Request<Incoming>, client: IpAddr, route: &
 async fn attempt(request: Request<Counted>, choice: &Choice, shared: &Arc<Shared>) -> Sent {
     let mut request = request;
     let active = Active::new(&choice.target, shared.cell);
-    while let Some(sender) = shared.pool.take(&choice.target) {
-        match send(sender, request, choice, shared).await {
+    while let Some(line) = shared.pool.take(&choice.target, false) {
+        match send(line, request, choice, shared).await {
             Sent::Returned(again) => request = *again,
             done => return settled(done, active),
         }
     }
     let Some(address) = choice.address else { return Sent::Returned(Box::new(request)) };
-    match shared.pool.dial(choice, address).await {
-        Ok(sender) => {
+    match shared.pool.dial(choice, address, CONNECT_TIMEOUT, &[]).await {
+        Ok(line) => {
             choice.target.connected(&shared.reports);
-            let done = send(sender, request, choice, shared).await;
+            let done = send(line, request, choice, shared).await;
             settled(done, active)
         }
         Err(NoConnection::Fault(fault)) => {
@@ -124,16 +124,11 @@ fn settled(done: Sent, active: Active<'_>) -> Sent {
     done
 }
 
-async fn send(
-    mut sender: SendRequest<Counted>,
-    request: Request<Counted>,
-    choice: &Choice,
-    shared: &Arc<Shared>,
-) -> Sent {
-    match tokio::time::timeout(RESPONSE_TIMEOUT, sender.try_send_request(request)).await {
+async fn send(mut line: Line, request: Request<Counted>, choice: &Choice, shared: &Arc<Shared>) -> Sent {
+    match tokio::time::timeout(RESPONSE_TIMEOUT, line.sender.try_send_request(request)).await {
         Ok(Ok(response)) => {
             choice.target.cell(shared.cell).connections.fetch_add(1, Relaxed);
-            shared.pool.keep(&choice.target, sender);
+            shared.pool.keep(&choice.target, line);
             Sent::Answered(response)
         }
         Ok(Err(mut error)) => match error.take_message() {

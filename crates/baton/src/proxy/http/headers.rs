@@ -96,7 +96,7 @@ pub(super) fn arrive<B>(response: &mut Response<B>) {
 }
 
 /// The protocol that a `Connection: upgrade` asks for.
-fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let asked = options(headers).any(|option| option == header::UPGRADE);
     if asked { headers.get(header::UPGRADE).cloned() } else { None }
 }

@@ -2,15 +2,19 @@
 //!
 //! The thread accepts, hyper speaks HTTP/1.1 with clients and backends, and every request goes to the next backend.
 
+mod client;
+mod download;
+mod exchange;
 mod forward;
 mod headers;
 mod pool;
+mod record;
 mod serve;
 mod stream;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -18,24 +22,29 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use super::conn::Entry;
+use super::face::Face;
 use super::limits::Limits;
-use super::route::Route;
 use super::target::{Reports, Target};
+use crate::haproxy::syslog::Sockets;
 use pool::Pool;
 use stream::{Room, Stream, Streams};
 
+/// Connections at once, of all fronts that have nothing but answers of this process: they are not to take the room of
+/// those that have servers. Others wait.
+const ALONE_MAX: usize = 128;
 /// How long nothing is accepted after descriptors or room have run out.
 const STARVED: Duration = Duration::from_millis(20);
 
 /// What the control side asks of the thread.
 pub(super) enum Command {
     /// Accept on a new socket.
-    Listen { number: u32, fd: OwnedFd, route: Arc<Route> },
+    Listen { number: u32, fd: OwnedFd, address: SocketAddr, entry: Entry },
     /// Requests that come in there go elsewhere from now on.
-    Retarget { number: u32, route: Arc<Route> },
+    Retarget { number: u32, entry: Entry },
     /// Serve those that wait, then close the listener; `done` is dropped then.
     Close { number: u32, done: Sender<()> },
     /// Cut what is in flight to a backend.
@@ -54,6 +63,10 @@ pub(super) struct Shared {
     pub(super) cell: usize,
     pool: Pool,
     clients: Arc<Streams>,
+    /// Room for clients of fronts that have no servers.
+    alone: Arc<Semaphore>,
+    /// Sockets for log lines.
+    logs: Mutex<Sockets>,
 }
 
 /// The thread, from outside.
@@ -66,7 +79,15 @@ impl Http {
     pub(super) fn start(limits: Arc<Limits>, reports: Reports, cell: usize) -> io::Result<Http> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (commands, queue) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { limits, reports, cell, pool: Pool::default(), clients: Arc::default() });
+        let shared = Arc::new(Shared {
+            limits,
+            reports,
+            cell,
+            pool: Pool::default(),
+            clients: Arc::default(),
+            alone: Arc::new(Semaphore::new(ALONE_MAX)),
+            logs: Mutex::default(),
+        });
         let thread = std::thread::Builder::new()
             .name("proxy-http".to_owned())
             .spawn(move || runtime.block_on(obey(queue, shared)))?;
@@ -94,7 +115,7 @@ impl Http {
 
 struct Listener {
     /// Where its requests go, for the task that accepts.
-    route: Arc<Mutex<Arc<Route>>>,
+    entry: Arc<Mutex<Entry>>,
     close: Option<tokio::sync::oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -112,15 +133,15 @@ async fn obey(mut queue: mpsc::UnboundedReceiver<Command>, shared: Arc<Shared>) 
         };
         let Some(command) = command else { return };
         match command {
-            Command::Listen { number, fd, route } => match TcpListener::from_std(std::net::TcpListener::from(fd)) {
-                Ok(socket) => {
-                    listeners.insert(number, listen(socket, route, shared.clone()));
+            Command::Listen { number, fd, address, entry } => {
+                match TcpListener::from_std(std::net::TcpListener::from(fd)) {
+                    Ok(socket) => drop(listeners.insert(number, listen(socket, address, entry, shared.clone()))),
+                    Err(e) => tracing::error!("a listener of type http cannot be watched: {e}"),
                 }
-                Err(e) => tracing::error!("a listener of type http cannot be watched: {e}"),
-            },
-            Command::Retarget { number, route } => {
+            }
+            Command::Retarget { number, entry } => {
                 if let Some(listener) = listeners.get(&number) {
-                    *listener.route.lock().expect("nobody panics while holding it") = route;
+                    *listener.entry.lock().expect("nobody panics while holding it") = entry;
                 }
             }
             Command::Close { number, done } => {
@@ -139,22 +160,32 @@ async fn obey(mut queue: mpsc::UnboundedReceiver<Command>, shared: Arc<Shared>) 
     }
 }
 
-fn listen(socket: TcpListener, route: Arc<Route>, shared: Arc<Shared>) -> Listener {
-    let route = Arc::new(Mutex::new(route));
+fn listen(socket: TcpListener, address: SocketAddr, entry: Entry, shared: Arc<Shared>) -> Listener {
+    let entry = Arc::new(Mutex::new(entry));
     let (close, closed) = tokio::sync::oneshot::channel();
-    let task = tokio::spawn(accept_all(socket, route.clone(), shared, closed));
-    Listener { route, close: Some(close), task }
+    let task = tokio::spawn(accept_all(socket, address, entry.clone(), shared, closed));
+    Listener { entry, close: Some(close), task }
 }
 
 /// Accepts until told to close; then what waits in the queue, which closing would reset.
 async fn accept_all(
     socket: TcpListener,
-    route: Arc<Mutex<Arc<Route>>>,
+    address: SocketAddr,
+    entry: Arc<Mutex<Entry>>,
     shared: Arc<Shared>,
     mut closed: tokio::sync::oneshot::Receiver<()>,
 ) {
     let mut closing = false;
     loop {
+        let is_full = |face: &Face| !face.has_room() || face.is_alone() && shared.alone.available_permits() == 0;
+        let full = |entry: &Entry| matches!(entry, Entry::Session(face, _) if is_full(face));
+        if !closing && full(&entry.lock().expect("nobody panics while holding it")) {
+            tokio::select! {
+                () = tokio::time::sleep(STARVED) => {}
+                _ = &mut closed => closing = true,
+            }
+            continue;
+        }
         let accepted = tokio::select! {
             biased;
             accepted = socket.accept() => accepted,
@@ -167,9 +198,21 @@ async fn accept_all(
         match accepted {
             Ok((client, from)) => {
                 let room = room(&shared.limits).await;
-                let route = route.lock().expect("nobody panics while holding it").clone();
-                let stream = Stream::new(client, shared.clients.clone(), Some(room));
-                tokio::spawn(serve::connection(stream, from.ip().to_canonical(), route, shared.clone()));
+                let entry = entry.lock().expect("nobody panics while holding it").clone();
+                match entry {
+                    Entry::Straight(route) => {
+                        let stream = Stream::new(client, shared.clients.clone(), Some(room));
+                        tokio::spawn(serve::connection(stream, from.ip().to_canonical(), route, shared.clone()));
+                    }
+                    Entry::Session(face, header_due) => {
+                        let stream = Stream::new(client, shared.clients.clone(), None);
+                        // Listeners that have waited at the same time may have one more each.
+                        let alone = face.is_alone();
+                        let place = if alone { shared.alone.clone().try_acquire_owned().ok() } else { None };
+                        let came = client::Came { ends: [from, address], face, header_due, room, alone, place };
+                        tokio::spawn(client::serve(stream, came, shared.clone()));
+                    }
+                }
             }
             Err(e) => {
                 if let Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) = Errno::from_io_error(&e) {

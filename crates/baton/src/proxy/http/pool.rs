@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use baton_core::pool::Source;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::super::conn::{CONNECT_TIMEOUT, watch_over};
+use super::super::conn::{open, watch_over};
 use super::super::route::Choice;
 use super::super::target::{BackendId, Fault, Target};
 use super::super::tls;
+use super::record::Upload;
 use super::stream::{Stream, Streams};
 
 /// Idle connections kept per backend.
@@ -30,6 +32,15 @@ pub(super) const IDLE_TIME: Duration = Duration::from_secs(30);
 struct Idle {
     sender: SendRequest<Counted>,
     since: Instant,
+    /// It has served more than one request: it is really kept by the other side.
+    proven: bool,
+}
+
+/// A connection for a request.
+pub(super) struct Line {
+    pub(super) sender: SendRequest<Counted>,
+    /// It has served before.
+    pub(super) used: bool,
 }
 
 impl Idle {
@@ -40,7 +51,7 @@ impl Idle {
 
 /// Connections to one backend.
 #[derive(Default)]
-struct Line {
+struct Lines {
     idle: Vec<Idle>,
     open: Arc<Streams>,
 }
@@ -48,7 +59,7 @@ struct Line {
 /// Connections to all backends, by the identity of the backend.
 #[derive(Default)]
 pub(super) struct Pool {
-    lines: Mutex<HashMap<BackendId, Line>>,
+    lines: Mutex<HashMap<BackendId, Lines>>,
 }
 
 /// Why no connection was made.
@@ -62,21 +73,22 @@ pub(super) enum NoConnection {
 }
 
 impl Pool {
-    /// A kept connection that is ready for a request.
-    pub(super) fn take(&self, target: &Arc<Target>) -> Option<SendRequest<Counted>> {
+    /// A kept connection that is ready for a request. `proven`: only one that has been taken before.
+    pub(super) fn take(&self, target: &Arc<Target>, proven: bool) -> Option<Line> {
         let mut lines = self.lines.lock().expect("nobody panics while holding it");
         let idle = &mut lines.get_mut(&target.id)?.idle;
         idle.retain(Idle::is_fresh);
-        let ready = idle.iter().rposition(|i| i.sender.is_ready())?;
-        Some(idle.swap_remove(ready).sender)
+        let ready = idle.iter().rposition(|i| i.sender.is_ready() && (i.proven || !proven))?;
+        Some(Line { sender: idle.swap_remove(ready).sender, used: true })
     }
 
     /// Keeps a connection. It need not be ready yet: its response may still be on the way.
-    pub(super) fn keep(&self, target: &Arc<Target>, sender: SendRequest<Counted>) {
+    pub(super) fn keep(&self, target: &Arc<Target>, line: Line) {
+        let Line { sender, used } = line;
         let mut lines = self.lines.lock().expect("nobody panics while holding it");
         let idle = &mut lines.entry(target.id.clone()).or_default().idle;
         if idle.len() < IDLE_MAX && !sender.is_closed() {
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(Idle { sender, since: Instant::now(), proven: used });
         }
     }
 
@@ -101,19 +113,22 @@ impl Pool {
         self.lines.lock().expect("nobody panics while holding it").entry(target.id.clone()).or_default().open.clone()
     }
 
-    /// A new connection.
+    /// A new connection, which opens with `first`.
     pub(super) async fn dial(
         &self,
         choice: &Choice,
         address: SocketAddr,
-    ) -> Result<SendRequest<Counted>, NoConnection> {
-        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+        patience: Duration,
+        first: &[u8],
+    ) -> Result<Line, NoConnection> {
+        let mut stream = match tokio::time::timeout(patience, connect(address, choice.source.as_deref())).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => return Err(fault(e)),
             Err(_) => return Err(NoConnection::Fault(Fault::TimedOut)),
         };
         stream.set_nodelay(true).map_err(NoConnection::Local)?;
         watch_over(&stream).map_err(|e| NoConnection::Local(e.into()))?;
+        stream.write_all(first).await.map_err(fault)?;
         let stream = Stream::new(stream, self.open(&choice.target), None);
         if !choice.url.as_ref().is_some_and(|url| url.tls) {
             return shake(stream).await;
@@ -127,7 +142,14 @@ impl Pool {
     }
 }
 
-async fn shake<S>(stream: S) -> Result<SendRequest<Counted>, NoConnection>
+async fn connect(address: SocketAddr, source: Option<&Source>) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::from_std(open(address, false, source)?.into())?;
+    // It is when the handshake is over, however that ended.
+    stream.writable().await?;
+    stream.take_error()?.map_or(Ok(stream), Err)
+}
+
+async fn shake<S>(stream: S) -> Result<Line, NoConnection>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -139,7 +161,7 @@ where
     let (sender, connection) = shaken.map_err(|e| NoConnection::Speech(format!("HTTP: {e}")))?;
     // An error is told to whoever waits for a response.
     tokio::spawn(connection.with_upgrades());
-    Ok(sender)
+    Ok(Line { sender, used: false })
 }
 
 fn fault(error: std::io::Error) -> NoConnection {
@@ -165,17 +187,24 @@ pub(super) struct Counted {
     target: Option<Arc<Target>>,
     cell: usize,
     way: Way,
+    /// Of a request in mode http: who is told how it moves.
+    upload: Option<Arc<Upload>>,
 }
 
 impl Counted {
     /// A request's body, before it is known where it goes.
     pub(super) fn request(body: Incoming, cell: usize) -> Counted {
-        Counted { body, target: None, cell, way: Way::ToBackend }
+        Counted { body, target: None, cell, way: Way::ToBackend, upload: None }
     }
 
     /// A response's body. The request is active until it is dropped.
     pub(super) fn response(body: Incoming, target: Arc<Target>, cell: usize) -> Counted {
-        Counted { body, target: Some(target), cell, way: Way::ToClient }
+        Counted { body, target: Some(target), cell, way: Way::ToClient, upload: None }
+    }
+
+    /// A request's body that is watched.
+    pub(super) fn watched(body: Incoming, cell: usize, upload: Arc<Upload>) -> Counted {
+        Counted { body, target: None, cell, way: Way::ToBackend, upload: Some(upload) }
     }
 
     pub(super) fn goes_to(&mut self, target: &Arc<Target>) {
@@ -208,6 +237,9 @@ impl Body for Counted {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = std::pin::Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(upload) = &self.upload {
+            upload.polled(&polled);
+        }
         if let std::task::Poll::Ready(Some(Ok(frame))) = &polled
             && let (Some(data), Some(counter)) = (frame.data_ref(), self.counter())
         {

@@ -50,6 +50,11 @@ impl Stream {
         all.open.lock().expect("nobody panics while holding it").insert(number, Arc::downgrade(&socket));
         Stream { socket, number, all, _room: room }
     }
+
+    /// The socket, for who has something to say when nobody reads and writes any more.
+    pub(super) fn socket(&self) -> Arc<TcpStream> {
+        self.socket.clone()
+    }
 }
 
 impl Drop for Stream {

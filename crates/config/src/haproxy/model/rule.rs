@@ -83,7 +83,7 @@ pub enum Sample {
     Path,
     /// Path and query.
     Url,
-    /// A header of the request: its name, and which one (−1 is the last).
+    /// A header of the request: its name, and which one (−1 is the last; 0: any of them, or the last where one is needed).
     Header(String, i32),
     /// The connection is TLS.
     SslFc,
