@@ -138,6 +138,7 @@ fn too_many_wait_for_one_server() {
         let mut third = balancer.connect();
         let refused = third.read(&mut [0]).map_or(true, |n| n == 0);
         let line = balancer.lines(1)[0].split(' ').nth(6).map(str::to_owned);
+        until("it is not counted any more", || balancer.stat(&["scur"])["l/FRONTEND"][0] == "2");
         let rows = balancer.stat(&["qcur", "qmax", "qlimit", "scur", "smax"]);
         drop(first);
         let mut letter = [0];
