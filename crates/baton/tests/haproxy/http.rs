@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use super::beside::compare;
-use super::world::{Balancer, free_port, server};
+use super::world::{Balancer, free_port, server, until};
 
 const BASE: &str = "
 global
@@ -315,6 +315,77 @@ fn a_request_waits_for_room() {
         let mut text = String::new();
         let _ = first.read_to_string(&mut text);
         second + &text
+    });
+}
+
+#[test]
+fn too_many_requests_wait_for_one_server() {
+    let section = listen(&format!("balance source; server s 127.0.0.1:{} maxconn 1 maxqueue 1", server(hang)));
+    compare(&format!("{BASE}{}", section.replace("; ", "\n    ")), 0, |balancer| {
+        let mut first = balancer.connect();
+        first.write_all(&get("/1", "")).unwrap();
+        until("it is served", || balancer.stat(&["scur"])["l/s"][0] == "1");
+        let mut second = balancer.connect();
+        second.write_all(&get("/2", "")).unwrap();
+        until("it waits", || balancer.stat(&["qcur"])["l/s"][0] == "1");
+        let third = balancer.ask(&get("/3", ""));
+        balancer.lines(1);
+        let mut text = String::new();
+        let _ = second.read_to_string(&mut text);
+        // The states alone: haproxy names the server that was waited for in vain.
+        let lines = balancer.lines(3).into_iter();
+        let states = lines.map(|line| line.split(' ').find(|word| word.ends_with("--")).unwrap_or("none").to_owned());
+        format!("{third}{text}{:?}", states.collect::<Vec<_>>())
+    });
+}
+
+/// Answers with the address that it is asked from.
+fn whence(mut stream: TcpStream) {
+    let from = stream.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
+    while message(&mut stream).is_some() {
+        let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{from}").as_bytes());
+    }
+}
+
+#[test]
+fn what_a_pool_asks_for_beside_balance() {
+    let two = |more: &str| format!("{more}; server a 127.0.0.1:{}; server b 127.0.0.1:{}", server(a), server(b));
+    for section in [
+        two("stick-table type ip size 10k; stick on src"),
+        two("stick-table type ip size 10k; stick match src if { src 192.0.2.1 }; stick store-request src"),
+        two("use-server b if { src 127.0.0.1 }"),
+        two("use-server a unless { dst_port 1 }"),
+        format!("source 127.0.0.7; server s 127.0.0.1:{}", server(whence)),
+    ] {
+        compare(&format!("{BASE}{}", listen(&section).replace("; ", "\n    ")), 6, |balancer| {
+            let mut stream = balancer.connect();
+            let mut said: String = (0..3).map(|_| kept(&mut stream, "/")).collect();
+            drop(stream);
+            for done in 3..6 {
+                balancer.lines(done);
+                said += &balancer.ask(&get("/", ""));
+            }
+            let table = balancer.command("show table l");
+            sorted(&said) + &table.lines().filter(|line| line.contains("key=")).count().to_string()
+        });
+    }
+}
+
+#[test]
+fn how_long_requests_take_is_counted() {
+    let late = |mut stream: TcpStream| {
+        while message(&mut stream).is_some() {
+            std::thread::sleep(Duration::from_millis(100));
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n.");
+        }
+    };
+    let section = listen(&format!("server s 127.0.0.1:{}", server(late)));
+    compare(&format!("{BASE}{}", section.replace("; ", "\n    ")), 3, |balancer| {
+        (0..3).for_each(|_| drop(balancer.ask(&get("/", ""))));
+        balancer.lines(3);
+        let rows = balancer.stat(&["rtime", "ttime", "rtime_max", "ttime_max"]);
+        let long = |of: &str| rows[of].iter().map(|time| time.parse().is_ok_and(|ms: u64| (100..900).contains(&ms)));
+        format!("{:?}", ["l/s", "l/BACKEND"].map(|of| long(of).collect::<Vec<_>>()))
     });
 }
 
